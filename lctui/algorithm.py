@@ -1,0 +1,242 @@
+"""The LC algorithm: `learning_compression` is the loop; the rest of the file is what it is made of.
+
+    min L(w)  over w, Θ   subject to   w = Δ(Θ)
+
+by the augmented Lagrangian (or the quadratic penalty, λ = 0): alternate SGD on the weights (L step) with optimal
+compression (C step) while μ grows (Carreira-Perpiñán 2017, arXiv 1707.01209; Carreira-Perpiñán & Idelbayev 2020,
+arXiv 2005.07786).  Yields events; prints nothing and touches no files.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lctui.compression import Compressed, c_step
+from lctui.errors import Diverged
+from lctui.events import DirectCompression, Epoch, Step
+from lctui.learning.evaluate import Errors, Splits, evaluate
+from lctui.learning.net import FlatNet
+from lctui.learning.train import Penalty, Position, SgdSettings, Stop, Trainer, never
+from lctui.scheme import Scheme
+from lctui.scheme.check import ResolvedTask
+from lctui.scheme.compressions import members
+from lctui.scheme.net import NetInfo
+from lctui.scheme.storage import dense_bits
+
+
+@dataclass
+class State:
+    """All that evolves in a run besides the net: enough, with w, to go on exactly from any batch."""
+
+    step: int = 0
+    theta: list[Compressed] | None = None
+    lam: Tensor | None = None
+    position: Position = field(default_factory=Position)
+    momentum: Tensor | None = None
+    loss: float = math.nan
+    l_seconds: float = 0.0
+
+
+@dataclass
+class LCProblem:
+    """A net, its tasks, its data and its schedule: what the loop solves."""
+
+    net: FlatNet
+    info: NetInfo
+    tasks: Sequence[ResolvedTask]
+    splits: Splits
+    scheme: Scheme
+    stop: Stop = never
+    on_batch: Callable[[int, int], None] = lambda done, total: None
+
+    def __post_init__(self) -> None:
+        self.has_task = torch.zeros_like(self.net.w)  # [P]: 1 where a weight belongs to a task
+        for task in self.tasks:
+            for name in task.names:
+                self.has_task[self.net.slices[f"{name}.weight"]] = 1
+
+
+def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCompression | Epoch | Step]:
+    """The LC loop, from wherever `state` stands; `state` and the net evolve in place.
+
+    Raises:
+        Interrupted: `problem.stop` said so; `state` stands after the last finished batch.
+        Diverged: the loss or the weights are not finite.
+    """
+    lc, w = problem.scheme.lc, problem.net.w
+    if state.theta is None or state.lam is None:
+        state.lam = torch.zeros_like(w)
+        state.theta = _c_step(problem, w, lc.mu.at(0), previous=None)
+        yield DirectCompression(**asdict(_errors(problem, state.theta)), **size(problem, state.theta))
+
+    for k in range(state.step, lc.mu.steps if problem.tasks else 0):
+        mu = lc.mu.at(k)
+
+        # L step: w ← argmin L(w) + μ/2 ‖w − Δ(Θ) − λ/μ‖²
+        penalty = Penalty(mu * problem.has_task, _delta(problem, state.theta) + state.lam / mu)
+        yield from _l_step(problem, state, k, mu, penalty)
+
+        # C step: Θ ← argmin ‖(w − λ/μ) − Δ(Θ)‖²
+        started = time.perf_counter()
+        state.theta = _c_step(problem, w - state.lam / mu, mu, previous=state.theta)
+        c_seconds = time.perf_counter() - started
+
+        # multipliers: λ ← λ − μ(w − Δ(Θ))
+        residual = (w - _delta(problem, state.theta)) * problem.has_task
+        if lc.method == "augmented_lagrangian":
+            state.lam = state.lam - mu * residual
+
+        step = _report(problem, state, k, mu, penalty, residual, c_seconds)
+        state.step, state.position, state.momentum, state.l_seconds = k + 1, Position(), None, 0.0
+        yield step
+        if lc.tolerance is not None and step.relative_gap < lc.tolerance:
+            return
+
+
+def _l_step(problem: LCProblem, state: State, k: int, mu: float, penalty: Penalty) -> Iterator[Epoch]:
+    """SGD on L(w) + penalty for the scheme's epochs, from where `state` stands."""
+    options = problem.scheme.l_step
+    lr = options.rate(k, mu)
+    trainer = Trainer(
+        problem.net,
+        problem.splits.train,
+        SgdSettings(options.batch_size, options.momentum, options.nesterov, precision=problem.scheme.precision),
+        seed=problem.scheme.seed,
+        stream=("l_step", k),
+        position=state.position,
+        stop=problem.stop,
+        on_batch=problem.on_batch,
+    )
+    if state.momentum is not None:
+        trainer.load_momentum(state.momentum)
+    state.momentum = trainer.buffer
+    while trainer.position.epoch < options.epochs:
+        started = time.perf_counter()
+        try:
+            state.loss = trainer.epoch(lr, penalty)
+        finally:
+            state.position = trainer.position
+            seconds = time.perf_counter() - started
+            state.l_seconds += seconds
+        epoch = state.position.epoch
+        _require_finite(problem, state.loss, f"LC step {k + 1}, epoch {epoch}", lr, mu)
+        yield Epoch(k + 1, epoch, options.epochs, mu, lr, state.loss, seconds)
+
+
+def _require_finite(problem: LCProblem, loss: float, where: str, lr: float, mu: float) -> None:
+    if math.isfinite(loss) and bool(problem.net.w.isfinite().all()):
+        return
+    raise Diverged(
+        f"the loss or the weights are no longer finite in {where}: lower l_step.lr (here {lr:g})"
+        + (f", or set l_step.clip_lr (1/μ = {1 / mu:g})" if lr > 1 / mu else "")
+    )
+
+
+def _c_step(problem: LCProblem, v: Tensor, mu: float, previous: list[Compressed] | None) -> list[Compressed]:
+    """Every task's C step for the target v [P]."""
+    thetas = []
+    for i, task in enumerate(problem.tasks):
+        target = [problem.net.view(v, f"{name}.weight") for name in task.names]
+        thetas.append(
+            c_step(
+                task.how,
+                target if len(target) > 1 else target[0],
+                mu,
+                pixels=task.layers[0].pixels,
+                previous=previous[i] if previous is not None else None,
+            )
+        )
+    return thetas
+
+
+def _delta(problem: LCProblem, thetas: Sequence[Compressed]) -> Tensor:
+    """Δ(Θ): [P], with w itself where there is no task."""
+    delta = problem.net.w.clone()
+    for task, theta in zip(problem.tasks, thetas, strict=True):
+        dense = theta.dense()
+        for name, weights in zip(task.names, dense if theta.listed else [dense], strict=True):
+            problem.net.view(delta, f"{name}.weight").copy_(weights)
+    return delta
+
+
+def compressed_state(problem: LCProblem, thetas: Sequence[Compressed]) -> dict[str, Tensor]:
+    """The feasible net as a state dict: Δ(Θ), with the current biases and buffers."""
+    w = problem.net.w.clone()
+    try:
+        problem.net.w.copy_(_delta(problem, thetas))
+        return problem.net.state()
+    finally:
+        problem.net.w.copy_(w)
+
+
+def _errors(problem: LCProblem, thetas: Sequence[Compressed]) -> Errors:
+    """The errors of the compressed net; w is left as it was."""
+    w = problem.net.w.clone()
+    try:
+        problem.net.w.copy_(_delta(problem, thetas))
+        return evaluate(problem.net.module, problem.splits)
+    finally:
+        problem.net.w.copy_(w)
+
+
+def size(problem: LCProblem, thetas: Sequence[Compressed]) -> dict[str, Any]:
+    """Size and cost of the compressed net: bits over the whole net, parameters of the tasks only."""
+    covered = sum(task.parameters for task in problem.tasks)
+    bits = sum(theta.bits for theta in thetas) + dense_bits(problem.info.parameters - covered)
+    flops, reference_flops = _flops(problem, thetas)
+    return {
+        "compressed_parameters": sum(theta.parameters for theta in thetas),
+        "compressed_bits": bits,
+        "compression_ratio": dense_bits(problem.info.parameters) / bits if bits else None,
+        "flops": flops,
+        "flops_ratio": reference_flops / flops if flops else None,
+        "layers": [
+            {
+                "layers": list(task.names),
+                "type": "+".join(how.type for how in members(task.how)),
+                "parameters": theta.parameters,
+                "bits": theta.bits,
+                **theta.learned(),
+            }
+            for task, theta in zip(problem.tasks, thetas, strict=True)
+        ],
+    }
+
+
+def _flops(problem: LCProblem, thetas: Sequence[Compressed]) -> tuple[int, int]:
+    """FLOPs of one input through the compressible layers, compressed and dense: 2 a multiply-add, zeros skipped."""
+    costs = {layer.name: layer.parameters for layer in problem.info.layers}
+    for task, theta in zip(problem.tasks, thetas, strict=True):
+        costs.update(zip(task.names, theta.multiplications, strict=True))
+    compressed = sum(2 * costs[layer.name] * layer.pixels for layer in problem.info.layers)
+    return compressed, sum(2 * layer.parameters * layer.pixels for layer in problem.info.layers)
+
+
+def _report(
+    problem: LCProblem, state: State, k: int, mu: float, penalty: Penalty, residual: Tensor, c_seconds: float
+) -> Step:
+    assert state.theta is not None
+    w = problem.net.w
+    gap = float(residual.double().norm())
+    norm = float((w * problem.has_task).double().norm())
+    return Step(
+        **asdict(_errors(problem, state.theta)),
+        **size(problem, state.theta),
+        step=k + 1,
+        steps=problem.scheme.lc.mu.steps,
+        mu=mu,
+        lr=problem.scheme.l_step.rate(k, mu),
+        loss=state.loss,
+        penalty=penalty.value(w),
+        gap=gap,
+        relative_gap=gap / norm if norm > 0 else 0.0,
+        l_seconds=state.l_seconds,
+        c_seconds=c_seconds,
+    )

@@ -1,0 +1,130 @@
+"""Checkpoints: everything that resuming needs, in one safetensors file, replaced atomically.
+
+Owns the form of a run's and of a reference's checkpoint.  Tensors are stored bit for bit; numbers travel in the
+metadata as JSON, whose floats are exact.  Loading executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lctui.algorithm import State
+from lctui.compression import restore
+from lctui.learning.net import FlatNet
+from lctui.learning.reference import ReferenceState
+from lctui.learning.train import Position
+from lctui.runs import atomic
+from lctui.scheme import How
+
+_HOW: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(How)
+
+
+@dataclass
+class Checkpoint:
+    """A checkpoint in memory."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Writes the file; a crash at any moment leaves the old one or the new one."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        metadata = {"lctui": json.dumps(self.numbers)}
+        atomic.replace(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint | None:
+        """Reads the file; None if there is none."""
+        if not path.exists():
+            return None
+        with safe_open(path, framework="pt") as file:
+            return cls(
+                {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 (not a mapping)
+                json.loads(file.metadata()["lctui"]),
+            )
+
+
+def of_reference(net: FlatNet, state: ReferenceState) -> Checkpoint:
+    """The checkpoint of reference training."""
+    checkpoint = Checkpoint()
+    _put_net(checkpoint, net, state.position, state.momentum)
+    return checkpoint
+
+
+def to_reference(checkpoint: Checkpoint, net: FlatNet) -> ReferenceState:
+    """Puts the net where the checkpoint has it; returns the state to go on from."""
+    return ReferenceState(*_take_net(checkpoint, net))
+
+
+def of_run(net: FlatNet, state: State, numbers: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of the LC loop; `numbers` is what the worker wants back."""
+    checkpoint = Checkpoint(numbers={"worker": dict(numbers)})
+    _put_net(checkpoint, net, state.position, state.momentum)
+    checkpoint.numbers |= {"step": state.step, "l_seconds": state.l_seconds, "loss": repr(state.loss), "theta": None}
+    if state.theta is not None and state.lam is not None:
+        checkpoint.tensors["lam"] = state.lam
+        checkpoint.numbers["theta"] = [
+            {"how": _HOW.dump_python(theta.how, mode="json"), "shapes": theta.shapes, "listed": theta.listed}
+            for theta in state.theta
+        ]
+        for i, theta in enumerate(state.theta):
+            checkpoint.tensors |= {f"theta.{i}.{name}": part.tensor for name, part in theta.parts().items()}
+    return checkpoint
+
+
+def to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]]:
+    """Puts the net where the checkpoint has it; returns the state to go on from and the worker's numbers."""
+    position, momentum = _take_net(checkpoint, net)
+    numbers = checkpoint.numbers
+    state = State(
+        step=numbers["step"],
+        position=position,
+        momentum=momentum,
+        loss=float(numbers["loss"]),
+        l_seconds=numbers["l_seconds"],
+    )
+    if numbers["theta"] is not None:
+        state.lam = checkpoint.tensors["lam"].to(net.device)
+        state.theta = [
+            restore(
+                _HOW.validate_python(theta["how"]),
+                tuple(tuple(shape) for shape in theta["shapes"]),
+                {name: tensor.to(net.device) for name, tensor in _under(checkpoint.tensors, f"theta.{i}.").items()},
+                dtype=torch.float32,
+                listed=theta["listed"],
+            )
+            for i, theta in enumerate(numbers["theta"])
+        ]
+    return state, numbers["worker"]
+
+
+def _put_net(checkpoint: Checkpoint, net: FlatNet, position: Position, momentum: Tensor | None) -> None:
+    checkpoint.tensors["w"] = net.w
+    checkpoint.tensors |= {f"buffer.{name}": buffer for name, buffer in net.buffers().items()}
+    if momentum is not None:
+        checkpoint.tensors["momentum"] = momentum
+    if position.rng is not None:
+        checkpoint.tensors["rng"] = position.rng
+    checkpoint.numbers["position"] = [position.epoch, position.batch, position.loss_sum]
+
+
+@torch.no_grad()
+def _take_net(checkpoint: Checkpoint, net: FlatNet) -> tuple[Position, Tensor | None]:
+    net.w.copy_(checkpoint.tensors["w"])
+    net.load_buffers(_under(checkpoint.tensors, "buffer."))
+    epoch, batch, loss_sum = checkpoint.numbers["position"]
+    return Position(epoch, batch, loss_sum, checkpoint.tensors.get("rng")), checkpoint.tensors.get("momentum")
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

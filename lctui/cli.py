@@ -1,0 +1,401 @@
+"""The command line: verbs, options, exit codes, and which stream gets what.
+
+Owns the contract between lctui and a shell: stdout carries results, stderr narration and errors, exit codes are in
+`lctui.errors.Exit`.  Everything heavy is imported inside the verb that needs it, so that `--help` and a refused
+scheme never wait for torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lctui.errors import BadInput, Exit, Interrupted, LctuiError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lctui.headless.display import Display
+    from lctui.runs.store import Run, Store
+    from lctui.scheme import Scheme
+    from lctui.scheme.study import Study
+
+app = typer.Typer(
+    name="lctui",
+    help="Compress neural nets with the Learning-Compression (LC) algorithm.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", metavar="DIR", help="Where runs, references and data live (or LCTUI_HOME).", show_default=False
+    ),
+]
+Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start a worker of its own and return at once.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field for this call, e.g. l_step.epochs=4."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    run: Annotated[Path | None, typer.Option("--run", metavar="FILE", help="Run a scheme or a study headless.")] = None,
+    detach: Detach = False,
+    settings: Set = None,
+    home: Home = None,
+    device: Device = None,
+    quiet: QuietFlag = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Compress neural nets with the Learning-Compression (LC) algorithm."""
+    if home is not None:
+        os.environ["LCTUI_HOME"] = str(home)
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("lctui"))
+    elif run is not None:
+        if context.invoked_subcommand is not None:
+            raise BadInput.one("", "--run", f"goes without a verb, got {context.invoked_subcommand!r} too")
+        _run_file(run, device or "auto", detach, quiet, _overrides(settings))
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _overrides(settings: list[str] | None) -> dict[str, Any]:
+    result = {}
+    for setting in settings or ():
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise BadInput.one("", f"--set {setting}", "must be PATH=VALUE, e.g. l_step.epochs=4")
+        try:
+            result[path] = json.loads(text)
+        except ValueError:
+            result[path] = text  # a bare word is a string
+    return result
+
+
+def _run_file(path: Path, device: str, detach: bool, quiet: bool, overrides: dict[str, Any]) -> None:
+    from lctui.scheme.study import Study, load_file
+
+    loaded = load_file(path, overrides)
+    if detach:
+        if isinstance(loaded, Study):
+            raise BadInput.one(str(path), "--detach", "takes a scheme; a study runs in the foreground")
+        _start_detached(loaded, device)
+    elif isinstance(loaded, Study):
+        _run_study(loaded, device, str(path), quiet)
+    else:
+        _run_scheme(loaded, device, str(path), quiet)
+
+
+def _start_detached(scheme: Scheme, device: str) -> None:
+    from lctui.runs.store import new_run
+
+    store = _store(None)
+    run = new_run(store, scheme, device)
+    _launch(store, run, device)
+
+
+def _launch(store: Store, run: Run, device: str) -> None:
+    from lctui.runs.process import start_worker
+
+    start_worker(run.folder, ["--home", str(store.home), "--device", device])
+    typer.echo(run.id)
+
+
+def _run_scheme(scheme: Scheme, device: str, source: str, quiet: bool) -> None:
+    from lctui.prepare import prepare
+    from lctui.runs.store import new_run
+
+    store = _store(None)
+    with _watched(quiet) as display:
+        _check_writable(store)
+        prepared = prepare(scheme, store.home, device, source)
+        run = new_run(store, scheme, device)
+        _execute(run, prepared, store, display)
+
+
+def _execute(run: Run, prepared: Any, store: Store, display: Display) -> None:
+    """Runs in this process, prints the result, and leaves with its exit code."""
+    from lctui.headless.tables import result_table
+    from lctui.worker import StopRequest, execute
+
+    stop = StopRequest()
+    try:
+        with stop.on_signals(), display:
+            result = execute(run, prepared, store.home, stop, display)
+    except Interrupted:
+        _print_json({"id": run.id, "name": prepared.scheme.name, "status": "interrupted"})
+        _say(f"`lctui resume {run.id}` goes on from here")
+        raise
+    except LctuiError:
+        if result := run.read("result.json"):
+            _print_json(result)
+        raise
+    _print_json(result)
+    display.table(result_table(result))
+
+
+def _run_study(study: Study, device: str, source: str, quiet: bool) -> None:
+    from lctui.headless.tables import study_table
+    from lctui.studies import run_study
+    from lctui.worker import StopRequest
+
+    store = _store(None)
+    stop = StopRequest()
+    with _watched(quiet) as display:
+        _check_writable(store)
+        with stop.on_signals(), display:
+            members = run_study(study, store, device, source, stop, display, display.say)
+        results = [member.result for member in members]
+        _print_json({"study": study.name, "runs": results})
+        display.table(study_table(study.name, results))
+    failed = sum(result.get("status") != "finished" for result in results)
+    if failed:
+        raise LctuiError(f"{failed} of {len(results)} runs did not finish")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scheme or a study.")],
+    as_json: Json = False,
+    settings: Set = None,
+    home: Home = None,
+) -> None:
+    """Validate a scheme or study; print its layers, tasks and predicted size; train nothing."""
+    from lctui.headless.tables import check_table, study_check_table
+    from lctui.scheme.report import check_report
+    from lctui.scheme.study import Study, load_file
+
+    loaded = load_file(file, _overrides(settings))
+    if isinstance(loaded, Study):
+        reports = [{"name": s.name, **check_report(s, _net_of(s, str(file)))} for s in loaded.schemes]
+        _show(as_json, {"study": loaded.name, "runs": reports}, lambda: study_check_table(loaded.name, reports))
+        return
+    report = check_report(loaded, _net_of(loaded, str(file)))
+    title = f"{loaded.name}: {loaded.model.factory} on {loaded.data.name}"
+    _show(as_json, report, lambda: check_table(title, report))
+
+
+def _net_of(scheme: Scheme, source: str) -> Any:
+    """The net's layers; torch is loaded only for nets that are not built in."""
+    from lctui.scheme.check import check_scheme, describe
+
+    if (net := describe(scheme.model)) is not None:
+        return net
+    from lctui.prepare import describe_net
+
+    net = describe_net(scheme, source)
+    problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), net)
+    if problems:
+        raise BadInput(source, problems)
+    return net
+
+
+@app.command()
+def schema(study: Annotated[bool, typer.Option("--study", help="The study file's instead.")] = False) -> None:
+    """Print the JSON Schema of a scheme file."""
+    from lctui.scheme import Scheme
+    from lctui.scheme.study import StudyFile
+
+    _print_json((StudyFile if study else Scheme).model_json_schema())
+
+
+@app.command()
+def ls(as_json: Json = False, home: Home = None) -> None:
+    """List the runs, newest first."""
+    from lctui.headless.tables import runs_table
+
+    summaries = [run.summary() for run in _store(home).all()]
+    _show(as_json, summaries, lambda: runs_table(summaries))
+
+
+@app.command()
+def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
+    """Show one run: its status, settings, steps and result."""
+    from lctui.headless.tables import run_report
+
+    found = _store(home).find(run)
+    summary, events = found.summary(), found.events()
+    if as_json:
+        names = {"scheme": "scheme.json", "meta": "meta.json", "status_file": "status.json", "result": "result.json"}
+        whole = {key: found.read(name) or None for key, name in names.items()}
+        _print_json(summary | whole | {"events": events})
+        return
+    report = run_report(summary, found.read("meta.json"), found.read("result.json"), events)
+    _show(False, None, lambda: report)
+
+
+@app.command()
+def rm(runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to delete.")], home: Home = None) -> None:
+    """Delete runs."""
+    store = _store(home)
+    # All names are looked up first: a typing mistake in the last must not leave the first deleted.
+    for found in [store.find(run) for run in runs]:
+        store.remove(found)
+        typer.echo(found.id)
+
+
+@app.command()
+def stop(run: RunName, home: Home = None) -> None:
+    """Stop a run after the current batch, keeping all work; returns once it has stopped."""
+    from lctui.runs.control import request_stop
+
+    found = _store(home).find(run)
+    typer.echo(f"{found.id} {request_stop(found)}")
+
+
+@app.command()
+def resume(
+    run: RunName, detach: Detach = False, device: Device = None, quiet: QuietFlag = False, home: Home = None
+) -> None:
+    """Go on from a run's last checkpoint."""
+    from lctui.runs.control import require_resumable
+
+    store = _store(home)
+    found = store.find(run)
+    require_resumable(found)
+    device = device or str(found.read("meta.json").get("requested_device", "auto"))
+    if detach:
+        _launch(store, found, device)
+        return
+    with _watched(quiet) as display:
+        from lctui.prepare import prepare
+
+        prepared = prepare(found.scheme(), store.home, device, str(found.file("scheme.json")))
+        _execute(found, prepared, store, display)
+
+
+@app.command()
+def export(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to export.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write into.")],
+    formats: Annotated[str, typer.Option("--format", metavar="LIST", help="csv, json, or both with a comma.")] = "csv",
+    home: Home = None,
+) -> None:
+    """Write tables of runs: one row a run, one row a task, one row a step."""
+    from lctui.export.tables import export_runs
+
+    store = _store(home)
+    for path in export_runs([store.find(run) for run in runs], to, formats.split(",")):
+        typer.echo(str(path))
+
+
+@app.command()
+def unpack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A compressed artifact.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The dense state dict to write.")],
+) -> None:
+    """Turn a compressed artifact back into a dense state dict."""
+    from lctui.export.artifact import unpack as unpack_file
+
+    unpack_file(file, out)
+    typer.echo(str(out))
+
+
+@app.command()
+def bench(
+    as_json: Json = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; medians are reported.")] = 5,
+    device: Device = None,
+    home: Home = None,
+) -> None:
+    """Measure the L step on this machine, side by side with the plain PyTorch loop."""
+    from lctui.bench import bench_table, measure
+
+    with _watched(as_json) as display:
+        report = measure(_store(home).home, device or "auto", rounds, display.say)
+    _show(as_json, report, lambda: bench_table(report))
+
+
+def _store(home: Path | None) -> Store:
+    from lctui.runs.store import Store, default_home
+
+    return Store(home.expanduser().absolute() if home is not None else default_home().absolute())
+
+
+def _check_writable(store: Store) -> None:
+    """A run that could not be kept must not begin."""
+    from lctui.runs.store import require_writable
+
+    require_writable(store)
+
+
+def _watched(quiet: bool) -> Any:
+    """A display on stderr; nothing before the first event is shown while torch loads."""
+    from contextlib import nullcontext
+
+    from rich.console import Console
+
+    from lctui.headless.display import Display, Quiet
+
+    console = Console(stderr=True, highlight=False)
+    return nullcontext((Quiet if quiet else Display)(console))
+
+
+def _show(as_json: bool, value: Any, table: Callable[[], RenderableType]) -> None:
+    """A result on stdout: JSON for a script, a table for a person."""
+    from rich.console import Console
+
+    _print_json(value) if as_json else Console(highlight=False).print(table())
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def main() -> None:
+    """The `lctui` command."""
+    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    """Runs a command; every failure becomes one line a problem on stderr and an exit code."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code if isinstance(code, int) else Exit.DONE
+    except BadInput as error:
+        for line in error.lines():
+            _say(line)
+        return error.exit_code
+    except LctuiError as error:
+        _say(f"lctui: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has seen enough; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:
+        # typer's own errors (unknown option, missing argument) know how to word themselves.
+        if (wording := getattr(error, "format_message", None)) is None:
+            raise
+        _say(f"lctui: {wording()}")
+        return Exit.BAD_INPUT
+
+
+if __name__ == "__main__":
+    main()

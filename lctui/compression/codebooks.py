@@ -1,0 +1,156 @@
+"""Θ of quantized tasks: which codebook entry every weight takes, and the codebook.
+
+Owns both layouts (a learned codebook that is stored, a given one that is not) and the assignment of weights to
+entries.  Which codebook is best is decided in `quantization`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lctui.compression import fields
+from lctui.compression.base import Compressed, Part, Shape, theta_dtype
+from lctui.scheme.compressions import (
+    QuantizeAdaptive,
+    QuantizeBinary,
+    QuantizeFixed,
+    QuantizePowersOfTwo,
+    QuantizeTernary,
+)
+from lctui.scheme.storage import adaptive_codebook_bits, fixed_codebook_bits
+
+Given = QuantizeFixed | QuantizePowersOfTwo | QuantizeBinary | QuantizeTernary
+
+
+def nearest(v: Tensor, entries: Tensor) -> Tensor:
+    """argmin_j |vᵢ − c_j| for every weight, ties to the smaller entry (and of equal entries to one fixed).
+
+    Args:
+        v: [N].
+        entries: [k], in any order; compared in float64.
+
+    Returns:
+        [N], indices into `entries` as they stand.
+    """
+    ascending, order = entries.double().sort(stable=True)
+    middles = (ascending[1:] + ascending[:-1]) / 2
+    # Middles below v are counted; a v on a middle thus stays with the lower entry.
+    found = torch.bucketize(v.double(), middles)
+    return order[found].to(fields.index_dtype(entries.numel()))
+
+
+def look_up(entries: Tensor, indices: Tensor) -> Tensor:
+    """c_{zᵢ}: [N]."""
+    return entries[indices.to(torch.int64)]
+
+
+class _Quantized(Compressed):
+    indices: Tensor
+
+    @property
+    def multiplications(self) -> tuple[int, ...]:
+        return tuple(math.prod(shape) for shape in self.shapes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearnedCodebook(_Quantized):
+    """θᵢ = c_{zᵢ}: `indices` z [N] and `codebook` c [k], ascending."""
+
+    indices: Tensor
+    codebook: Tensor
+
+    def flat(self) -> Tensor:
+        return look_up(self.codebook, self.indices)
+
+    @property
+    def parameters(self) -> int:
+        return self.n + self.codebook.numel()
+
+    @property
+    def bits(self) -> int:
+        return adaptive_codebook_bits(self.n, self.codebook.numel())
+
+    def learned(self) -> dict[str, Any]:
+        return {"codebook": self.codebook.tolist()}
+
+    def parts(self) -> dict[str, Part]:
+        return {
+            "indices": Part(self.indices, "index", self.codebook.numel()),
+            "codebook": Part(self.codebook, "float"),
+        }
+
+    @classmethod
+    def from_parts(
+        cls,
+        how: QuantizeAdaptive,
+        shapes: tuple[Shape, ...],
+        tensors: Mapping[str, Tensor],
+        dtype: torch.dtype,
+        listed: bool,
+    ) -> LearnedCodebook:
+        fields.expect(tensors, "indices", "codebook")
+        entries = fields.codebook(tensors, "codebook", how.k, theta_dtype(dtype))
+        indices = fields.indices(tensors, "indices", sum(map(math.prod, shapes)), how.k)
+        return cls(how=how, shapes=shapes, dtype=dtype, listed=listed, indices=indices, codebook=entries)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenCodebook(_Quantized):
+    """θᵢ = a·c_{zᵢ}: `indices` z [N] into the entries c that `how` lists, and the learned `scale` a [1], if any."""
+
+    indices: Tensor
+    scale: Tensor | None
+
+    def codebook(self) -> Tensor:
+        """a·c: [k], in the order of the indices."""
+        dtype = theta_dtype(self.dtype)
+        entries = torch.tensor(entries_of(self.how), dtype=torch.float64, device=self.indices.device).to(dtype)
+        return entries if self.scale is None else entries * self.scale
+
+    def flat(self) -> Tensor:
+        return look_up(self.codebook(), self.indices)
+
+    @property
+    def parameters(self) -> int:
+        return self.n + (self.scale is not None)
+
+    @property
+    def bits(self) -> int:
+        return fixed_codebook_bits(self.n, len(entries_of(self.how)), scaled=self.scale is not None)
+
+    def learned(self) -> dict[str, Any]:
+        if self.scale is None:
+            return {"codebook": list(entries_of(self.how))}
+        return {"scale": float(self.scale), "codebook": self.codebook().tolist()}
+
+    def parts(self) -> dict[str, Part]:
+        parts = {"indices": Part(self.indices, "index", len(entries_of(self.how)))}
+        return parts if self.scale is None else {**parts, "scale": Part(self.scale, "float")}
+
+    @classmethod
+    def from_parts(
+        cls, how: Given, shapes: tuple[Shape, ...], tensors: Mapping[str, Tensor], dtype: torch.dtype, listed: bool
+    ) -> GivenCodebook:
+        scaled = getattr(how, "scaled", False)
+        fields.expect(tensors, *(("indices", "scale") if scaled else ("indices",)))
+        indices = fields.indices(tensors, "indices", sum(map(math.prod, shapes)), len(entries_of(how)))
+        scale = fields.scale(tensors, "scale", theta_dtype(dtype)) if scaled else None
+        return cls(how=how, shapes=shapes, dtype=dtype, listed=listed, indices=indices, scale=scale)
+
+
+def entries_of(how: Given) -> tuple[float, ...]:
+    """The codebook's entries before scaling, in the order that indices refer to."""
+    if isinstance(how, QuantizeFixed):
+        return how.values
+    if isinstance(how, QuantizeBinary):
+        return (-1.0, 1.0)
+    if isinstance(how, QuantizeTernary):
+        return (-1.0, 0.0, 1.0)
+    powers = [2.0**-i for i in range(how.c + 1)]
+    return (*(-power for power in powers), 0.0, *reversed(powers))

@@ -1,0 +1,93 @@
+"""Error types and exit codes: what can go wrong, and what each failure tells a shell.
+
+Owns the wording helpers that every check shares (`nearest`).  Imports nothing of lctui and prints nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes: part of the command-line contract."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    DIVERGED = 3
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with an input: where (`compress.1.how.kappa`), and what (value, rule, nearest choice)."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class LctuiError(Exception):
+    """Base of the errors that lctui raises on purpose; `exit_code` is what the command line returns for it."""
+
+    exit_code = Exit.FAILED
+
+
+class BadInput(LctuiError):
+    """A file, an option or a data set that cannot be used; carries every problem found, not only the first."""
+
+    exit_code = Exit.BAD_INPUT
+
+    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """One line a problem, as `FILE: PATH: problem`."""
+        return [f"{self.source}: {problem}" if self.source else str(problem) for problem in self.problems]
+
+    @classmethod
+    def one(cls, source: str, path: str, message: str) -> BadInput:
+        """A `BadInput` with a single problem."""
+        return cls(source, [Problem(path, message)])
+
+
+class RunFailed(LctuiError):
+    """A run that cannot go on, for a reason that is not the user's input."""
+
+
+class Diverged(LctuiError):
+    """The loss or the weights stopped being finite."""
+
+    exit_code = Exit.DIVERGED
+
+
+class Interrupted(LctuiError):
+    """Somebody asked the run to stop; everything up to the last finished batch is kept."""
+
+    exit_code = Exit.INTERRUPTED
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that `name` was most likely meant to be, or None if nothing is close."""
+    found = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def choices_hint(name: object, choices: Iterable[str]) -> str:
+    """What could have been meant: the nearest choice, and all of them while they are few."""
+    choices = list(choices)
+    guess = nearest(str(name), choices)
+    hint = f"; did you mean {guess!r}?" if guess is not None else ""
+    return hint + (f" (one of: {', '.join(choices)})" if 0 < len(choices) <= 12 else "")
+
+
+def not_one_of(name: object, choices: Iterable[str]) -> str:
+    """Wording for a name that does not exist: the value, the nearest valid one, and all of them while they are few."""
+    return f"{name!r} is not known{choices_hint(name, choices)}"

@@ -1,0 +1,313 @@
+"""The compressed artifact, `compressed.safetensors`: a net in as many bytes as its compression promises.
+
+Owns the file's layout, version 1.  Every part of a task's Θ is a tensor named `@TASK.PART`, stored by its code: floats
+as they are, everything else as packed bytes.  Values that no task compresses keep their names.  The metadata's one
+entry, `lctui`, is JSON that says how to decompress.  Reading executes nothing and believes nothing: a file is either
+decompressed to exactly what was saved, or refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lctui.compression import restore
+from lctui.compression.base import Code, Compressed, Part
+from lctui.compression.gaps import gap_width
+from lctui.errors import BadInput
+from lctui.export import codes
+from lctui.scheme.compressions import Block, Count, How, members
+from lctui.scheme.storage import index_bits
+from lctui.user_code import one_line
+
+VERSION = 1
+MAX_VALUES = 2**33
+"""More values than this in a decompressed net are taken for an attack, not for a net."""
+
+_KEY = "lctui"
+_MARK = "@"
+
+
+@dataclass(frozen=True)
+class ArtifactTask:
+    """A task's Θ, and the state dict's names of the weights it decompresses to (`conv1.weight`), in its order."""
+
+    layers: tuple[str, ...]
+    theta: Compressed
+
+
+class _Entry(NamedTuple):
+    """How one part is coded: how many values, what they lie below, and the gap code's symbol width and count."""
+
+    code: Code
+    length: Count
+    size: Count = 0
+    width: Count = 0
+    symbols: Count = 0
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Task(_Model):
+    """`how` is a place in the header's list of compressions."""
+
+    how: Count
+    layers: tuple[str, ...]
+    shapes: tuple[tuple[Count, ...], ...]
+    parts: dict[str, _Entry]
+    dtype: str = "float32"
+
+    @property
+    def n(self) -> int:
+        return sum(map(math.prod, self.shapes))
+
+
+class _Header(_Model):
+    """The metadata: the state dict's names in order, the tasks, and names that share another's tensor."""
+
+    version: int
+    names: tuple[str, ...]
+    hows: tuple[How, ...]
+    tasks: tuple[_Task, ...]
+    aliases: dict[str, str] = {}
+    mark: str = _MARK
+    extra: dict[str, str] = {}
+
+
+def save(
+    path: Path, tasks: Sequence[ArtifactTask], state: Mapping[str, Tensor], *, extra: Mapping[str, str] | None = None
+) -> int:
+    """Writes the artifact of a net, atomically, and returns its size in bytes.
+
+    Args:
+        path: the file to write or replace.
+        tasks: what is compressed.
+        state: the net's whole state dict; of the tasks' weights only names, shapes and ties to other names are used.
+        extra: words to keep with the file.
+
+    Raises:
+        ValueError: the tasks do not fit the state dict.
+    """
+    layers = [name for task in tasks for name in task.layers]
+    _check_layers(tasks, layers, state)
+    aliases = _ties(state, layers)
+    others = [name for name in state if name not in aliases and name not in set(layers)]
+    mark = _MARK
+    while any(name.startswith(mark) for name in others):
+        mark += _MARK
+    tensors = {name: state[name].detach().to("cpu", copy=True).contiguous() for name in others}
+    hows: list[Any] = []
+    entries = []
+    for place, task in enumerate(tasks):
+        parts = {name: _encode(part) for name, part in task.theta.parts().items()}
+        tensors.update({f"{mark}{place}.{name}": tensor for name, (_, tensor) in parts.items()})
+        how = _dump(task.theta.how)
+        if how not in hows:
+            hows.append(how)
+        entries.append(_task_entry(task, hows.index(how), {name: entry for name, (entry, _) in parts.items()}))
+    header = {"version": VERSION, "names": list(state), "hows": hows, "tasks": entries}
+    header |= {"aliases": aliases} if aliases else {}
+    header |= {"mark": mark} if mark != _MARK else {}
+    header |= {"extra": dict(extra)} if extra else {}
+    return _write(path, tensors, {_KEY: json.dumps(header, separators=(",", ":"), ensure_ascii=False)})
+
+
+def load(path: str | Path) -> dict[str, Tensor]:
+    """The dense state dict of an artifact: every task's weights decompressed, all other values as they were.
+
+    Names, their order, dtypes and every bit are those of the net that was saved; tied names share one tensor.
+
+    Raises:
+        BadInput: no artifact, one of a newer lctui, or a damaged one.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput.one(str(path), "", f"cannot read it: {error.strerror or error}") from None
+    try:
+        return _decompress(_read_header(content), load_tensors(content))
+    except Exception as error:
+        # Whatever the bytes may bring about, from a bad offset to a rank that fits no shape, the file is to blame.
+        reason = " ".join(str(error).split()) if isinstance(error, _Refused) else f"is damaged: {_brief(error)}"
+        raise BadInput.one(str(path), "", reason) from error
+
+
+def unpack(path: str | Path, out: str | Path) -> int:
+    """Writes an artifact's dense state dict as a plain safetensors file, atomically, and returns its size in bytes.
+
+    Raises:
+        BadInput: the artifact cannot be read, or the file not written.
+    """
+    state = load(path)
+    try:
+        return _write(Path(out), {name: tensor.clone().contiguous() for name, tensor in state.items()}, None)
+    except (OSError, SafetensorError) as error:
+        raise BadInput.one(str(out), "", f"cannot write it: {one_line(error)}") from None
+
+
+class _Refused(ValueError):
+    """The file is whole, but not one that this reader takes."""
+
+
+def _check_layers(tasks: Sequence[ArtifactTask], layers: list[str], state: Mapping[str, Tensor]) -> None:
+    if len(set(layers)) != len(layers):
+        raise ValueError(f"a layer stands in two tasks: {layers}")
+    for task in tasks:
+        if len(task.layers) != len(task.theta.shapes):
+            raise ValueError(f"{len(task.theta.shapes)} tensors for the layers {task.layers}")
+        for name, shape in zip(task.layers, task.theta.shapes, strict=True):
+            if name not in state or tuple(state[name].shape) != shape:
+                raise ValueError(f"the state dict has no {name!r} of shape {shape}")
+
+
+def _ties(state: Mapping[str, Tensor], layers: list[str]) -> dict[str, str]:
+    """Names whose tensor is another name's: by the name that it is stored under."""
+    owners: dict[Any, str] = {}
+    aliases = {}
+    for name in [*layers, *(name for name in state if name not in set(layers))]:
+        tensor = state[name]
+        memory = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        owner = owners.setdefault(memory, name) if tensor.numel() else name
+        if owner != name:
+            if name in layers:
+                raise ValueError(f"{name!r} and {owner!r} are one tensor: only one of them can be compressed")
+            aliases[name] = owner
+    return aliases
+
+
+def _encode(part: Part) -> tuple[_Entry, Tensor]:
+    """A part as it is stored, and what is needed to read it."""
+    tensor = part.tensor.detach().cpu().contiguous()
+    count = tensor.numel()
+    if part.code == "float":
+        if not tensor.is_floating_point():
+            raise ValueError(f"{tensor.dtype} is no floating-point type")
+        return _Entry("float", count), tensor.clone()
+    array = tensor.reshape(-1).numpy()
+    if part.code == "mask":
+        return _Entry("mask", count), torch.from_numpy(codes.pack_mask(array))
+    if part.code == "index":
+        size = max(part.size, 1)
+        return _Entry("index", count, size), torch.from_numpy(codes.pack_indices(array, index_bits(size)))
+    width = gap_width(tensor)
+    symbols, packed = codes.encode_gaps(array, width)
+    return _Entry("gaps", count, part.size, width, symbols), torch.from_numpy(packed)
+
+
+def _decode(entry: _Entry, tensor: Tensor, n: int) -> Tensor:
+    """The inverse of `_encode`, for a task of `n` weights."""
+    if entry.code == "float":
+        if not tensor.is_floating_point() or tensor.numel() != entry.length:
+            raise ValueError(f"{entry.length} floating-point numbers announced, {tensor.numel()} {tensor.dtype} found")
+        return tensor
+    # Codes of zero bits cost no bytes: without a bound, their count could be anything.
+    if entry.length > n or entry.size > MAX_VALUES**2:
+        raise ValueError(f"{entry.length} coded values for {n} weights")
+    packed = tensor.numpy()
+    if entry.code == "mask":
+        return torch.from_numpy(codes.unpack_mask(packed, entry.length))
+    if entry.code == "index":
+        size = max(entry.size, 1)
+        return torch.from_numpy(codes.unpack_indices(packed, index_bits(size), entry.length, size))
+    return torch.from_numpy(codes.decode_gaps(packed, entry.width, entry.symbols, entry.length, entry.size))
+
+
+def _dump(how: Any) -> Any:
+    """A compression in full: the file must not change its meaning when a default does."""
+    blocks: list[Block] = list(members(how))
+    dumped = [block.model_dump(mode="json", exclude_none=True) for block in blocks]
+    return dumped if isinstance(how, list | tuple) else dumped[0]
+
+
+def _task_entry(task: ArtifactTask, how: int, parts: dict[str, _Entry]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"how": how, "layers": task.layers, "shapes": task.theta.shapes}
+    entry["parts"] = {name: _trimmed(part) for name, part in parts.items()}
+    dtype = str(task.theta.dtype).removeprefix("torch.")
+    return entry if dtype == "float32" else {**entry, "dtype": dtype}
+
+
+def _trimmed(entry: _Entry) -> list[Any]:
+    """Without the fields that the code has no use for."""
+    return list(entry[: {"float": 2, "mask": 2, "index": 3, "gaps": 5}[entry.code]])
+
+
+def _read_header(content: bytes) -> _Header:
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > len(content) - 8:
+        raise _Refused("is no safetensors file, or was cut short")
+    top = json.loads(content[8 : 8 + length])
+    text = top.get("__metadata__", {}).get(_KEY) if isinstance(top, dict) else None
+    if text is None:
+        raise _Refused("is no compressed artifact: its metadata lacks 'lctui'")
+    header = json.loads(text)
+    version = header.get("version") if isinstance(header, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise _Refused(f"was written by a newer lctui, in format {version}; this one reads format {VERSION}")
+    if version != VERSION:
+        raise _Refused(f"has format {version!r}; this lctui reads format {VERSION}")
+    return _Header.model_validate(header)
+
+
+def _decompress(header: _Header, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    values = sum(task.n for task in header.tasks)
+    if values > MAX_VALUES or any(
+        size > MAX_VALUES for task in header.tasks for shape in task.shapes for size in shape
+    ):
+        raise ValueError(f"{values:,} values exceed {MAX_VALUES:,}")
+    state: dict[str, Tensor] = {}
+    for place, task in enumerate(header.tasks):
+        stored = {name: tensors.pop(f"{header.mark}{place}.{name}") for name in task.parts}
+        state.update(_decompress_task(task, header.hows[task.how], stored))
+    if set(state) & set(tensors) or any(name.startswith(header.mark) for name in tensors):
+        raise ValueError("tensors that no task announces")
+    state.update(tensors)
+    if set(state) & set(header.aliases) or not set(header.aliases.values()) <= set(state):
+        raise ValueError("names that share a tensor which is not there")
+    state.update({name: state[owner] for name, owner in header.aliases.items()})
+    if sorted(header.names) != sorted(state):
+        raise ValueError("the names announced are not those found")
+    return {name: state[name] for name in header.names}
+
+
+def _decompress_task(task: _Task, how: Any, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    dtype = getattr(torch, task.dtype, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"{task.dtype!r} is no floating-point type")
+    decoded = {name: _decode(entry, stored[name], task.n) for name, entry in task.parts.items()}
+    theta = restore(how, task.shapes, decoded, dtype, True)
+    return dict(zip(task.layers, theta.dense(), strict=True))
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> int:
+    """Writes a safetensors file under another name first, so that `path` is never half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def _brief(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return one_line(error)

@@ -1,0 +1,1 @@
+"""The command line's face: progress on stderr, tables for a person."""

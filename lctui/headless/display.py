@@ -1,0 +1,181 @@
+"""What a headless run shows on stderr: a live progress on a terminal, plain lines anywhere else, a table at the end.
+
+Owns the words and numbers a person sees during `lctui --run`; results for scripts go to stdout, elsewhere.
+NO_COLOR is Rich's to honour.  User text is never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from lctui.events import (
+    DirectCompression,
+    Event,
+    ReferenceEpoch,
+    ReferenceFinished,
+    RunInterrupted,
+    RunResumed,
+    RunStarted,
+    Step,
+)
+from lctui.headless.words import duration, percent, times
+from lctui.runs.status import Progress
+
+REFRESH_PER_SECOND = 4
+
+
+class Display:
+    """An observer that tells a person how a run goes; use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live: Live | None = None
+        if console.is_terminal:
+            # Our own status line ends in numbers that change in place; finished steps scroll by above it.
+            self.bars = Bars(
+                TextColumn("{task.description}", style="bold"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}", markup=False),
+                console=console,
+            )
+            self.live = Live(Group(self.bars), console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True)
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Display:
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def event(self, event: Event) -> None:
+        """Prints the line of an event that has one."""
+        line = _LINES.get(type(event))
+        if line is not None:
+            self.say(line(event))
+
+    def say(self, line: str) -> None:
+        """One line, as it is."""
+        self.console.print(Text(line), soft_wrap=True)
+
+    def table(self, table: RenderableType) -> None:
+        """A table, or anything else that Rich lays out."""
+        self.console.print(table)
+
+    def progress(self, progress: Progress) -> None:
+        """Moves the bar of the phase under way."""
+        if self.live is None:
+            return
+        if progress.phase == "waiting":
+            self._move("reference", 0, 1, "waiting: another run trains this reference")
+        elif progress.phase == "reference":
+            self._move_reference(progress)
+        else:
+            self._move_steps(progress)
+
+    def _move_reference(self, progress: Progress) -> None:
+        done = progress.epoch + progress.batch / max(progress.batches, 1)
+        epoch = min(progress.epoch + 1, progress.epochs)
+        self._move("reference", done, progress.epochs, f"epoch {epoch}/{progress.epochs}{_eta(progress)}")
+
+    def _move_steps(self, progress: Progress) -> None:
+        epoch = progress.epoch + progress.batch / max(progress.batches, 1)
+        done = progress.step + epoch / max(progress.epochs, 1)
+        step = min(progress.step + 1, progress.steps)
+        text = f"step {step}/{progress.steps} epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}"
+        if progress.mu is not None:
+            text += f"  μ {progress.mu:.2e}"
+        if progress.test_error_pct is not None:
+            text += f"  test {progress.test_error_pct:.2f} %"
+        self._move("LC", done, progress.steps, text + _eta(progress))
+
+    def _move(self, name: str, done: float, total: float, text: str) -> None:
+        if name not in self.tasks:
+            for other in self.tasks.values():
+                self.bars.update(other, visible=False)
+            self.tasks[name] = self.bars.add_task(name, total=total, text=text)
+        self.bars.update(self.tasks[name], completed=done, total=total, text=text)
+
+
+class Quiet(Display):
+    """Says nothing while a run goes on."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(Console(file=console.file, force_terminal=False))
+
+    def event(self, event: Event) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def table(self, table: RenderableType) -> None:
+        """Nothing."""
+
+
+def _eta(progress: Progress) -> str:
+    return "" if progress.eta_seconds is None else f"  ETA {duration(progress.eta_seconds)}"
+
+
+def errors(event: Any) -> str:
+    """The three errors of an event, in percent."""
+    return (
+        f"error % train {percent(event.train_error_pct)}  "
+        f"validation {percent(event.validation_error_pct)}  test {percent(event.test_error_pct)}"
+    )
+
+
+def _started(event: RunStarted) -> str:
+    return f"{event.name}: run {event.id} on {event.device}"
+
+
+def _resumed(event: RunResumed) -> str:
+    where = "reference epoch" if event.phase == "reference" else f"step {event.step + 1}, epoch"
+    return f"resumed at {where} {event.epoch + 1}, batch {event.batch + 1}"
+
+
+def _interrupted(event: RunInterrupted) -> str:
+    where = "reference epoch" if event.phase == "reference" else f"step {event.step + 1}, epoch"
+    return f"stopped in {where} {event.epoch + 1} after batch {event.batch}; everything so far is kept"
+
+
+def _reference_epoch(event: ReferenceEpoch) -> str:
+    return f"reference {event.epoch:>3}/{event.epochs}  loss {event.loss:.4f}  {errors(event)}"
+
+
+def _reference_finished(event: ReferenceFinished) -> str:
+    return f"reference {'reused' if event.reused else 'trained'}  {errors(event)}"
+
+
+def _direct(event: DirectCompression) -> str:
+    return f"direct compression  {errors(event)}  ratio {times(event.compression_ratio)}"
+
+
+def _step(event: Step) -> str:
+    return (
+        f"step {event.step:>3}/{event.steps}  μ {event.mu:.2e}  gap {event.gap:.2e}  loss {event.loss:.4f}  "
+        f"{errors(event)}  ratio {times(event.compression_ratio)}"
+    )
+
+
+_LINES: dict[type[Event], Callable[[Any], str]] = {
+    RunStarted: _started,
+    RunResumed: _resumed,
+    RunInterrupted: _interrupted,
+    ReferenceEpoch: _reference_epoch,
+    ReferenceFinished: _reference_finished,
+    DirectCompression: _direct,
+    Step: _step,
+}

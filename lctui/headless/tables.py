@@ -1,0 +1,163 @@
+"""Tables for a person: what a scheme will weigh, how runs stand, what a run achieved.
+
+Owns their rows and columns; the numbers come from reports, summaries and results.  User text is never read as markup.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from lctui.headless.words import duration, learned, percent, size_of, times
+
+
+def result_table(result: dict[str, Any]) -> Group:
+    """What a finished run achieved, as a person reads it: errors and size, then what became of each task."""
+    columns = {"": 0, "train error %": 1, "validation error %": 1, "test error %": 1, "size": 1, "ratio": 1}
+    head = _table(f"{result['name']}  ({result['id']})", columns)
+    reference, direct, final = result["reference"], result["direct"], result["final"]
+    head.add_row("reference", *_three(reference), size_of(reference["bits"]), "1×")
+    head.add_row("compressed, untrained", *_three(direct), size_of(direct["compressed_bits"]), _ratio(direct))
+    head.add_row("compressed by LC", *_three(final), size_of(final["compressed_bits"]), _ratio(final), style="bold")
+    if (best := result["best"]) is not None and best["step"] != result["steps"]:
+        label = f"best by validation (step {best['step']})"
+        head.add_row(label, *_three(best), size_of(best["compressed_bits"]), _ratio(best))
+    columns = {"layers": 0, "type": 0, "learned": 0, "parameters": 1, "size": 1}
+    tasks = _table("what became of each task", columns)
+    for task in result["layers"]:
+        tasks.add_row(
+            Text(", ".join(task["layers"])),
+            task["type"],
+            learned(task),
+            f"{task['parameters']:,}",
+            size_of(task["bits"]),
+        )
+    return Group(head, tasks) if result["layers"] else Group(head)
+
+
+def _three(block: dict[str, Any]) -> tuple[str, str, str]:
+    return (
+        percent(block["train_error_pct"]),
+        percent(block["validation_error_pct"]),
+        percent(block["test_error_pct"]),
+    )
+
+
+def _ratio(block: dict[str, Any]) -> str:
+    return times(block["compression_ratio"])
+
+
+def check_table(name: str, report: dict[str, Any]) -> Group:
+    """A scheme's layers, their tasks and the predicted size."""
+    table = _table(
+        name, {"layer": 0, "kind": 0, "shape": 0, "weights": 1, "share": 1, "task": 0, "bits": 1, "ratio": 1}
+    )
+    whole = report["reference_bits"]
+    for layer in report["layers"]:
+        table.add_row(
+            Text(layer["name"]),
+            layer["kind"],
+            "×".join(map(str, layer["shape"])),
+            f"{layer['parameters']:,}",
+            f"{100 * layer['reference_bits'] / whole:.1f} %",
+            Text(layer["how"] or "–"),
+            *_predicted(layer),
+        )
+    others = report["others"]
+    share = f"{100 * others['bits'] / whole:.1f} %"
+    table.add_row("others", "biases …", "", f"{others['parameters']:,}", share, "–", f"{others['bits']:,}", "1.0×")
+    ratio = report["compression_ratio"]
+    size = f"{report['compressed_bits'] / 8:,.0f} bytes" + (f", {ratio:.2f}×" if ratio else "")
+    lines = [Text(f"predicted: {'exactly' if report['exact'] else 'about'} {size}", style="bold")]
+    if not report["exact"]:
+        lines.append(Text("~ known only after training: places of non-zeros are estimated, learned ranks bounded"))
+    return Group(table, *lines)
+
+
+def study_check_table(name: str, reports: list[dict[str, Any]]) -> Table:
+    """A study's runs and their predicted sizes."""
+    table = _table(f"{name}: {len(reports)} runs", {"run": 0, "bits": 1, "ratio": 1})
+    for report in reports:
+        table.add_row(Text(report["name"]), *_predicted(report))
+    return table
+
+
+def _predicted(predicted: dict[str, Any]) -> tuple[str, str]:
+    about = "" if predicted["exact"] else "~"
+    return f"{about}{predicted['compressed_bits']:,}", about + times(predicted["compression_ratio"])
+
+
+def study_table(name: str, results: list[dict[str, Any]]) -> Table:
+    """A study's runs and what they achieved."""
+    columns = {"run": 0, "id": 0, "status": 0, "train %": 1, "validation %": 1, "test %": 1, "ratio": 1}
+    table = _table(f"{name}: {len(results)} runs", columns)
+    for result in results:
+        final = result.get("final") or {}
+        errors = [percent(final.get(f"{split}_error_pct")) for split in ("train", "validation", "test")]
+        ratio = times(final["compression_ratio"]) if final else "–"
+        table.add_row(Text(result["name"]), result["id"], result["status"], *errors, ratio)
+    return table
+
+
+def runs_table(summaries: list[dict[str, Any]]) -> Table | Text:
+    """The runs of a store."""
+    if not summaries:
+        return Text("no runs yet; `lctui --run FILE` starts one")
+    columns = {"run": 0, "status": 0, "model": 0, "step": 1, "test %": 1, "ratio": 1, "age": 1}
+    table = _table("", columns)
+    for run in summaries:
+        step = f"{run['step']}/{run['steps']}" if run["steps"] else "–"
+        ratio = times(run["compression_ratio"]) if run["test_error_pct"] is not None else "–"
+        row = (run["status"], Text(str(run["model"])), step, percent(run["test_error_pct"]), ratio, age(run["created"]))
+        table.add_row(Text(run["id"]), *row)
+    return table
+
+
+def age(created: str | None) -> str:
+    """How long ago, from an ISO 8601 time; a dash when there is none or it lies ahead."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(str(created))).total_seconds()
+    except ValueError:
+        return "–"
+    return duration(seconds) if seconds >= 0 else "–"
+
+
+def run_report(
+    summary: dict[str, Any], meta: dict[str, Any], result: dict[str, Any], events: list[dict[str, Any]]
+) -> Group:
+    """One run: where it stands, on what, its steps, and its result if there is one."""
+    lines = [
+        f"{summary['name']}  ({summary['id']})",
+        f"{summary['status']}, {age(summary['created'])} old, step {summary['step']}/{summary['steps']}",
+        f"lctui {meta.get('lctui')}, torch {meta.get('torch')}, {meta.get('device_name')} ({meta.get('device')})",
+    ]
+    if summary["error"]:
+        lines.append(f"error: {summary['error']}")
+    parts: list[Any] = [Text(line) for line in lines]
+    if steps := [event for event in events if event["event"] == "step"]:
+        parts.append(_steps_table(steps))
+    if result.get("status") == "finished":
+        parts.append(result_table(result))
+    return Group(*parts)
+
+
+def _steps_table(steps: list[dict[str, Any]]) -> Table:
+    columns = ("step", "μ", "gap", "loss", "train %", "validation %", "test %", "ratio")
+    table = _table("LC steps", dict.fromkeys(columns, 1))
+    for event in steps:
+        errors = [percent(event.get(f"{split}_error_pct")) for split in ("train", "validation", "test")]
+        numbers = f"{event['mu']:.2e}", f"{event['gap']:.2e}", f"{event['loss']:.4f}"
+        table.add_row(str(event["step"]), *numbers, *errors, times(event["compression_ratio"]))
+    return table
+
+
+def _table(title: str, columns: dict[str, int]) -> Table:
+    """An empty table; `columns` are names and whether they hold numbers."""
+    table = Table(title=Text(title) if title else None, title_justify="left")
+    for name, numeric in columns.items():
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    return table

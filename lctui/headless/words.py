@@ -1,0 +1,55 @@
+"""Numbers as a person reads them.
+
+Owns the wording of durations, percentages, ratios, sizes and of what a task learned, for tables and progress lines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 42s, 4m10s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def percent(value: float | None) -> str:
+    """A percentage with two digits, or a dash."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def times(ratio: float | None) -> str:
+    """A compression ratio, or ∞ when nothing is left to store."""
+    return "∞" if ratio is None else f"{ratio:.1f}×" if ratio < 1000 else f"{ratio:.0f}×"
+
+
+def size_of(bits: int | float) -> str:
+    """Bits as bytes, in the unit that reads best."""
+    size = bits / 8
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def learned(task: dict[str, Any]) -> str:
+    """What a task learned, in a few words."""
+    if "parts" in task:
+        return " + ".join(learned(part) for part in task["parts"])
+    words = []
+    if "rank" in task:
+        words.append(f"rank {task['rank']}")
+    if "nonzeros" in task:
+        words.append(f"{task['nonzeros']:,} non-zeros")
+    if "groups_kept" in task:
+        words.append(f"{task['groups_kept']:,} groups")
+    if "codebook" in task:
+        values = ", ".join(f"{value:.3g}" for value in task["codebook"][:4])
+        more = f", … ({len(task['codebook'])})" if len(task["codebook"]) > 4 else ""
+        words.append(f"codebook {values}{more}")
+    return ", ".join(words)

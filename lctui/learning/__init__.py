@@ -1,0 +1,1 @@
+"""Learning: training the reference, and the L step."""

@@ -1,0 +1,50 @@
+"""Test error: how many inputs a net gets wrong.
+
+Owns evaluation, always in float32, so that two runs are compared by the same arithmetic whatever they trained in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lctui.learning.resident import Resident
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits on a device; validation may be empty."""
+
+    train: Resident
+    validation: Resident
+    test: Resident
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Share of each split that is classified wrongly, in percent; None for an empty split."""
+
+    train_error_pct: float | None
+    validation_error_pct: float | None
+    test_error_pct: float | None
+
+
+def evaluate(module: nn.Module, splits: Splits) -> Errors:
+    """The errors of a net, to the count."""
+    return Errors(*(error_pct(module, split) for split in (splits.train, splits.validation, splits.test)))
+
+
+@torch.inference_mode()
+def error_pct(module: nn.Module, data: Resident) -> float | None:
+    """100 · wrong / n: top-1 error in percent, None without data."""
+    if len(data) == 0:
+        return None
+    module.eval()
+    wrong = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    for inputs, labels in data.in_order(BATCH):
+        wrong += (module(inputs).argmax(1) != labels).sum()
+    return 100 * int(wrong) / len(data)

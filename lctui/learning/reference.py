@@ -1,0 +1,69 @@
+"""Training the reference net.
+
+Owns the epochs of plain SGD that every scheme of one net shares.  Keeps nothing on disk; `lctui.references` does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+
+from torch import Tensor
+
+from lctui.errors import Diverged
+from lctui.events import ReferenceEpoch
+from lctui.learning.evaluate import Splits, evaluate
+from lctui.learning.net import FlatNet
+from lctui.learning.train import Position, SgdSettings, Stop, Trainer, never
+from lctui.scheme import Scheme
+
+
+@dataclass
+class ReferenceState:
+    """Where reference training stands, besides the net itself."""
+
+    position: Position = field(default_factory=Position)
+    momentum: Tensor | None = None
+
+
+def train_reference(
+    net: FlatNet,
+    splits: Splits,
+    scheme: Scheme,
+    state: ReferenceState,
+    stop: Stop = never,
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[ReferenceEpoch]:
+    """Trains to the last epoch of `scheme.reference`, from wherever `state` stands; yields one event an epoch.
+
+    Raises:
+        Interrupted: `stop` said so; `state` stands after the last finished batch.
+        Diverged: the loss or the weights are not finite.
+    """
+    options = scheme.reference
+    settings = SgdSettings(
+        options.batch_size, options.momentum, options.nesterov, options.weight_decay, scheme.precision
+    )
+    trainer = Trainer(
+        net, splits.train, settings, scheme.seed, ("reference",), state.position, stop=stop, on_batch=on_batch
+    )
+    if state.momentum is not None:
+        trainer.load_momentum(state.momentum)
+    state.momentum = trainer.buffer
+    while trainer.position.epoch < options.epochs:
+        lr = options.lr * options.lr_decay**trainer.position.epoch
+        started = time.perf_counter()
+        try:
+            loss = trainer.epoch(lr)
+        finally:
+            state.position = trainer.position
+        if not (math.isfinite(loss) and bool(net.w.isfinite().all())):
+            raise Diverged(
+                f"the loss or the weights are no longer finite in reference epoch {state.position.epoch}: "
+                f"lower reference.lr (here {options.lr:g})"
+            )
+        errors = evaluate(net.module, splits)
+        seconds = time.perf_counter() - started
+        yield ReferenceEpoch(state.position.epoch, options.epochs, lr, loss, **asdict(errors), seconds=seconds)

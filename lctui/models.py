@@ -1,0 +1,302 @@
+"""Nets: the built-in ones, torchvision's, the user's own, and their weights from a file.
+
+Owns turning a scheme's `model` block into a module with weights fixed by the seed, and describing any module by the
+torch-free records of `lctui.scheme.net`.  Trains nothing and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lctui import scheme, user_code
+from lctui.errors import BadInput, nearest, not_one_of
+from lctui.scheme.net import Layer, NetInfo
+
+TORCHVISION = "torchvision:"
+
+COMPRESSIBLE = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Linear,
+    nn.Embedding,
+)
+"""Modules whose `weight` can be compressed."""
+
+_TORCHVISION_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Auxiliary classifiers would make the output of these two a tuple in training.
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+class LeNet5(nn.Module):
+    """LeNet5 as in Caffe: two convolutions and two linear layers, for images [n, 1, 28, 28]."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 20, 5)
+        self.conv2 = nn.Conv2d(20, 50, 5)
+        self.fc1 = nn.Linear(800, 500)
+        self.fc2 = nn.Linear(500, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # ReLU is increasing, so it commutes with the maximum; after pooling it has a quarter of the work.
+        x = F.relu(F.max_pool2d(self.conv1(x), 2))  # [n, 20, 12, 12]
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # [n, 50, 4, 4]
+        return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+
+class LeNet300(nn.Module):
+    """LeNet300: 784-300-100-classes, fully connected, for images [n, 1, 28, 28]."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(784, 300)
+        self.fc2 = nn.Linear(300, 100)
+        self.fc3 = nn.Linear(100, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x.flatten(1))))))
+
+
+BUILT_IN: dict[str, Callable[..., nn.Module]] = {"lenet5": LeNet5, "lenet300": LeNet300}
+"""Built-in nets by factory name; `lctui.scheme.net` describes the same ones without torch."""
+
+
+def build(model: scheme.Model, *, seed: int, base: Path | None = None, source: str = "") -> nn.Module:
+    """The net of a scheme, on the CPU: initial weights fixed by `seed`, or `model.weights` if it names a file.
+
+    Relative paths start at `base` (default: the current folder).  No global random state changes.
+
+    Raises:
+        BadInput: there is no such net, it does not take these arguments, or the weights do not fit it.
+    """
+    with _seeded(seed):
+        net = _make(model, base, source)
+    if not isinstance(net, nn.Module):
+        raise BadInput.one(source, "model.factory", f"{model.factory} returned {type(net).__name__}, not an nn.Module")
+    if model.weights is not None:
+        load_weights(net, (base or Path.cwd()) / Path(model.weights).expanduser(), source=source)
+    return net
+
+
+def describe(module: nn.Module, example: Tensor | None = None) -> NetInfo:
+    """The net as layers, shapes and sizes.
+
+    With an `example` batch [n, …] its first element is sent through the net, to count the pixels that each weight is
+    used for; without one every layer has one pixel.  Tied weights count once, under the first name that they have.
+
+    Raises:
+        BadInput: the net does not take the example.
+    """
+    pixels = None if example is None else _count_pixels(module, example[:1])
+    layers = tuple(
+        Layer(name, _kind(layer), tuple(layer.weight.shape), pixels=1 if pixels is None else pixels[layer])
+        for name, layer in _compressible(module)
+    )
+    tensors = {id(value): value for value in module.state_dict(keep_vars=True).values() if isinstance(value, Tensor)}
+    values = sum(tensor.numel() for tensor in tensors.values())
+    return NetInfo(layers, others=values - sum(layer.parameters for layer in layers))
+
+
+def dense_flops(net: NetInfo) -> int:
+    """Floating-point operations of the compressible layers for one input: 2 for each weight and pixel."""
+    return 2 * sum(layer.parameters * layer.pixels for layer in net.layers)
+
+
+def load_weights(net: nn.Module, file: Path, *, source: str = "") -> None:
+    """Fills the net with the weights in a `.safetensors`, `.pt` or `.pth` file.
+
+    Raises:
+        BadInput: the file cannot be read, or its names, shapes or values do not suit the net.
+    """
+    found = _read_weights(file, source)
+    wanted = net.state_dict(keep_vars=True)
+    # Of tied weights one name is enough.
+    given = {id(tensor) for name, tensor in wanted.items() if name in found}
+    missing = [name for name, tensor in wanted.items() if name not in found and id(tensor) not in given]
+    unexpected = [name for name in found if name not in wanted]
+    for problem, names in (("lacks", missing), ("has unexpected", unexpected)):
+        if names:
+            raise _unfit(source, file, f"{problem} {_first(names)}{_near(names[0], wanted, found)}")
+    shapes = [(name, tensor.shape, wanted[name].shape) for name, tensor in found.items()]
+    wrong = [f"{name} is {_shape(has)}, the net's is {_shape(wants)}" for name, has, wants in shapes if has != wants]
+    if wrong:
+        raise _unfit(source, file, f"has other shapes: {_first(wrong, '; ')}")
+    broken = [name for name, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise _unfit(source, file, f"has values that are not finite in {_first(broken)}")
+    net.load_state_dict(found, strict=False)
+
+
+def _make(model: scheme.Model, base: Path | None, source: str) -> Any:
+    if model.factory in BUILT_IN:
+        return _call_known(BUILT_IN[model.factory], model.factory, model.args, source)
+    if model.factory.startswith(TORCHVISION):
+        return _make_torchvision(model, source)
+    if ":" not in model.factory:
+        known = not_one_of(model.factory, BUILT_IN)
+        hint = f"{known}, or torchvision:NAME, or module:function of your own"
+        raise BadInput.one(source, "model.factory", hint)
+    return user_code.call(
+        model.factory, model.args, base=base, source=source, path="model.factory", args_path="model.args"
+    )
+
+
+def _make_torchvision(model: scheme.Model, source: str) -> nn.Module:
+    from torchvision import models as zoo
+
+    name = model.factory.removeprefix(TORCHVISION)
+    names = zoo.list_models(module=zoo)
+    if name not in names:
+        raise BadInput.one(source, "model.factory", f"torchvision: {not_one_of(name, names)}")
+    if model.args.get("weights") is not None:
+        rule = "trained weights would be downloaded; leave it out, and name a file of weights in model.weights"
+        raise BadInput.one(source, "model.args.weights", rule)
+    args = {**_TORCHVISION_DEFAULTS.get(name, {}), **model.args, "weights": None}
+    return _call_known(zoo.get_model_builder(name), model.factory, args, source)
+
+
+def _call_known(factory: Callable[..., nn.Module], name: str, args: Mapping[str, Any], source: str) -> nn.Module:
+    user_code.check_arguments(factory, args, name, source=source, path="model.args")
+    try:
+        return factory(**args)
+    except Exception as error:
+        problem = f"{name} does not take these arguments: {user_code.one_line(error)}"
+        raise BadInput.one(source, "model.args", problem) from error
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers fixed by `seed`, for Python, NumPy and torch; the callers' states come back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _compressible(module: nn.Module) -> list[tuple[str, Any]]:
+    """Modules with a weight of their own, in the net's order; of those that share one, the first."""
+    seen: set[int] = set()
+    found = []
+    for name, layer in module.named_modules():
+        weight = layer._parameters.get("weight")
+        if isinstance(layer, COMPRESSIBLE) and weight is not None and id(weight) not in seen:
+            seen.add(id(weight))
+            found.append((name, layer))
+    return found
+
+
+def _kind(layer: nn.Module) -> str:
+    return next(kind.__name__ for kind in COMPRESSIBLE if isinstance(layer, kind))
+
+
+def _count_pixels(module: nn.Module, example: Tensor) -> Counter[nn.Module]:
+    """Output positions of each layer for one input, summed over its calls and those of layers tied to it."""
+    owners = {id(layer.weight): layer for _, layer in _compressible(module)}
+    pixels: Counter[nn.Module] = Counter()
+
+    def count(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pixels[owners[id(layer.weight)]] += _positions(layer, inputs[0], output)
+
+    layers = [layer for layer in module.modules() if isinstance(layer, COMPRESSIBLE) and id(layer.weight) in owners]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        _forward(module, example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return pixels
+
+
+def _positions(layer: Any, inputs: Tensor, output: Tensor) -> int:
+    """How often one input multiplies by each weight; `inputs` and `output` are batches of one."""
+    if isinstance(layer, nn.Embedding):  # looked up, never multiplied by
+        return 0
+    if isinstance(layer, nn.Linear):
+        return output.numel() // max(layer.out_features, 1)
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return inputs.numel() // layer.in_channels
+    return output.numel() // layer.out_channels
+
+
+def _forward(module: nn.Module, example: Tensor) -> None:
+    """One forward pass that leaves no trace: in evaluation mode, without gradients."""
+    training = {layer: layer.training for layer in module.modules()}
+    like = next(module.parameters(), example)
+    example = example.to(like.device, like.dtype if example.is_floating_point() else example.dtype)
+    module.eval()
+    try:
+        with torch.no_grad():
+            module(example)
+    except Exception as error:
+        shape = _shape(example.shape[1:])
+        problem = f"the net does not take an input of {shape}: {user_code.one_line(error)}"
+        raise BadInput.one("", "model.factory", problem) from error
+    finally:
+        for layer, mode in training.items():
+            layer.training = mode
+
+
+def _read_weights(file: Path, source: str) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise BadInput.one(source, "model.weights", f"no file {file}")
+    if file.suffix not in (".safetensors", ".pt", ".pth"):
+        raise BadInput.one(source, "model.weights", f"{file} must be a .safetensors, .pt or .pth file")
+    try:
+        found = _load_tensors(file)
+    except Exception as error:
+        raise BadInput.one(source, "model.weights", f"cannot read {file}: {user_code.one_line(error)}") from error
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise BadInput.one(source, "model.weights", f"{file} holds no state dict: a mapping of names to tensors")
+    return dict(found)
+
+
+def _load_tensors(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _unfit(source: str, file: Path, problem: str) -> BadInput:
+    return BadInput.one(source, "model.weights", f"{file} {problem}")
+
+
+def _first(names: list[str], separator: str = ", ") -> str:
+    return separator.join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _near(name: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """The counterpart that a name without one was most likely meant to have."""
+    others = [other for other in {**wanted, **found} if (other in wanted) != (other in found)]
+    guess = nearest(name, [other for other in others if other != name and (other in wanted) != (name in wanted)])
+    return f"; the {'file' if name in wanted else 'net'} has {guess!r}" if guess else ""
+
+
+def _shape(shape: torch.Size) -> str:
+    return "×".join(map(str, shape)) or "a scalar"

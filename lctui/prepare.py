@@ -1,0 +1,164 @@
+"""From a valid scheme to something that can run: the net, its description, the data and the device.
+
+Owns every check that needs torch, and makes all of them before anything is written.  Trains nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lctui import data, models, user_code
+from lctui.errors import BadInput, Problem
+from lctui.learning.evaluate import Splits
+from lctui.learning.resident import Resident
+from lctui.scheme import Data, Scheme
+from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
+from lctui.scheme.net import NetInfo
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs, on its device."""
+
+    scheme: Scheme
+    module: nn.Module
+    info: NetInfo
+    tasks: Sequence[ResolvedTask]
+    splits: Splits
+    device: torch.device
+    data_digest: str
+    code_digest: str
+
+
+def prepare(scheme: Scheme, home: Path, device: str, source: str) -> Prepared:
+    """Builds the net, loads the data, and checks the scheme against both.
+
+    Raises:
+        BadInput: with all problems found; `source` names the file.
+    """
+    where = pick_device(device)
+    module = models.build(scheme.model, seed=scheme.seed, source=source)
+    loaded = _data(scheme.data, scheme.seed, home, source)
+    info = models.describe(module, loaded.train.inputs[:1])
+    problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
+    problems += _check_outputs(module, loaded)
+    if problems:
+        raise BadInput(source, problems)
+    splits = Splits(
+        *(Resident(split.inputs, split.labels, where) for split in (loaded.train, loaded.validation, loaded.test))
+    )
+    code = "".join(user_code.source_digest(ref) for ref in (scheme.model.factory, scheme.data.name) if ":" in ref)
+    if scheme.model.weights is not None:
+        code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
+    return Prepared(scheme, module, info, resolved_tasks(scheme, info), splits, where, loaded.digest, code)
+
+
+def describe_net(scheme: Scheme, source: str) -> NetInfo:
+    """The net of a scheme without its data: layers and sizes, one pixel a weight.
+
+    Raises:
+        BadInput: the net cannot be built.
+    """
+    return models.describe(models.build(scheme.model, seed=scheme.seed, source=source))
+
+
+def _data(block: Data, seed: int, home: Path, source: str) -> data.DataSet:
+    return _remembered_data(block.model_dump_json(), seed, str(home), source, os.environ.get("LCTUI_DATA"))
+
+
+@lru_cache(maxsize=1)
+def _remembered_data(block: str, seed: int, home: str, source: str, folder: str | None) -> data.DataSet:
+    """The runs of a study share their data: loading it once is enough."""
+    return data.load(Data.model_validate_json(block), seed=seed, home=Path(home), source=source)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first GPU if there is one.
+
+    Raises:
+        BadInput: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    head, _, index = name.partition(":")
+    if head != "cuda" or (index and not index.isdecimal()):
+        raise BadInput.one("", "--device", f"{name!r} is not a device: auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count()
+    if int(index or 0) >= count:
+        have = f"{count} CUDA device(s)" if count else "no CUDA device"
+        raise BadInput.one("", "--device", f"{name!r}: this machine has {have}; use auto or cpu")
+    return torch.device("cuda", int(index or 0))
+
+
+@torch.inference_mode()
+def _check_outputs(module: nn.Module, loaded: data.DataSet) -> list[Problem]:
+    """Does the net turn a batch of this data into one score a class?"""
+    module.eval()
+    try:
+        outputs = module(loaded.train.inputs[:2])
+    except Exception as error:
+        shape = "×".join(map(str, loaded.train.inputs.shape[1:]))
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return [Problem("model", f"the net does not take the data's {shape} inputs: {text}")]
+    if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
+        shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        return [Problem("model", f"the net must return scores [inputs, classes], it returns {shape}")]
+    if outputs.shape[1] < loaded.classes:
+        message = f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes"
+        return [Problem("model", message)]
+    return []
+
+
+def provenance(prepared: Prepared) -> dict[str, Any]:
+    """What a reader needs to believe a run's numbers: versions, device, threads, data."""
+    device = prepared.device
+    return {
+        "lctui": _version("lctui"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "git_commit": _git_commit(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "data_sha256": prepared.data_digest,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of lctui's own source, when it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,56 @@
+"""Files that are either the old version or the new one, never half of it.
+
+Owns write-temp-then-rename.  Every file of a run but the event log is written through here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def replace(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
+    """Lets `write` fill a temporary file beside `path`, then puts it in `path`'s place.
+
+    `durable` forces the bytes to the disk first, so that a power cut leaves the old or the new file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        if durable:
+            _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync(path.parent)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """A JSON file, replaced atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    replace(path, lambda temporary: _write_text(temporary, text), durable=durable)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> Any | None:
+    """Parsed JSON, or None if the file is not there or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

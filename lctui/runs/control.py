@@ -1,0 +1,43 @@
+"""Asking a worker to stop, and whether a run can go on.
+
+Owns the request file, which works across hosts and never reaches a process that merely has the worker's old pid.
+"""
+
+from __future__ import annotations
+
+import time
+
+from lctui.errors import BadInput, RunFailed
+from lctui.runs.locks import is_held
+from lctui.runs.status import HEARTBEAT_SECONDS, Status
+from lctui.runs.store import Run
+
+STOP_TIMEOUT_SECONDS = 120.0
+
+
+def request_stop(run: Run, timeout: float = STOP_TIMEOUT_SECONDS) -> Status:
+    """Asks the run's worker to stop after its batch and waits until it has; returns the status then.
+
+    Raises:
+        BadInput: it is not running.
+        RunFailed: it has not stopped in `timeout` seconds.
+    """
+    status = run.status()
+    if status not in ("running", "stalled", "starting"):
+        raise BadInput.one("", run.id, f"is not running: {status}")
+    run.file("stop").touch()
+    deadline = time.monotonic() + timeout
+    while is_held(run.file("lock")) or run.status() == "starting":
+        if time.monotonic() > deadline:
+            raise RunFailed(f"{run.id} has not stopped after {timeout:.0f} s; the request stands")
+        time.sleep(HEARTBEAT_SECONDS / 5)
+    return run.status()
+
+
+def require_resumable(run: Run) -> None:
+    """Raises BadInput if the run is finished or running."""
+    status = run.status()
+    if status == "finished":
+        raise BadInput.one("", run.id, f"is finished; `lctui show {run.id}` shows its result")
+    if status in ("running", "stalled", "starting"):
+        raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")

@@ -1,0 +1,123 @@
+"""What state a run is in: what its worker last said, and whether that worker still lives.
+
+Owns `status.json` and the derivation of a run's status from it, the lock and the result.  A worker that was killed
+cannot say so; the lock it no longer holds does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from threading import Event as Flag
+from threading import Lock as Mutex
+from threading import Thread
+from typing import Any, Literal
+
+from lctui.runs import atomic
+from lctui.runs.locks import is_held
+from lctui.runs.log import now
+from lctui.runs.process import this_process
+
+State = Literal["starting", "running", "finished", "failed", "diverged", "interrupted"]
+Status = State | Literal["crashed", "stalled"]
+
+HEARTBEAT_SECONDS = 1.0
+STALLED_AFTER_SECONDS = 60.0
+START_GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a worker is.  `eta_seconds` is for the whole run, None while there is nothing to judge by."""
+
+    phase: Literal["starting", "waiting", "reference", "l_step", "finishing", "done"] = "starting"
+    step: int = 0
+    steps: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    batch: int = 0
+    batches: int = 0
+    mu: float | None = None
+    gap: float | None = None
+    train_error_pct: float | None = None
+    validation_error_pct: float | None = None
+    test_error_pct: float | None = None
+    compression_ratio: float | None = None
+    eta_seconds: float | None = None
+
+
+@dataclass
+class StatusFile:
+    """The writing end of `status.json`: kept fresh by a thread until `close`.
+
+    `on_beat` is called with every heartbeat, in the thread.
+    """
+
+    path: Path
+    on_beat: Callable[[], None] = lambda: None
+    state: State = "running"
+    progress: Progress = field(default_factory=Progress)
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        self._identity = asdict(this_process())
+        self._mutex = Mutex()
+        self._done = Flag()
+        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def open(self) -> None:
+        """Writes the first status and starts the heartbeat."""
+        self.write()
+        self._thread.start()
+
+    def update(self, **changes: Any) -> None:
+        """Changes the progress; the next heartbeat writes it."""
+        self.progress = replace(self.progress, **changes)
+
+    def write(self) -> None:
+        """Writes the status as it stands."""
+        record = {
+            "state": self.state,
+            **self._identity,
+            "heartbeat": now(),
+            "heartbeat_unix": time.time(),
+            "progress": asdict(self.progress),
+            "error": self.error,
+        }
+        with self._mutex:
+            atomic.write_json(self.path, record, durable=self.state != "running")
+
+    def close(self, state: State, error: str | None = None) -> None:
+        """Writes the last status and ends the heartbeat."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.state, self.error = state, error
+        self.write()
+
+    def _beat(self) -> None:
+        while not self._done.wait(HEARTBEAT_SECONDS):
+            try:
+                self.on_beat()
+                self.write()
+            except OSError:
+                # A full disk or a removed folder: training decides what to do about it, not the heartbeat.
+                continue
+
+
+def derive(folder: Path) -> Status:
+    """The status of the run in a folder."""
+    status = atomic.read_json(folder / "status.json")
+    status = status if isinstance(status, dict) else {}
+    beat = status.get("heartbeat_unix")
+    age = time.time() - beat if isinstance(beat, int | float) else None
+    if is_held(folder / "lock"):
+        return "stalled" if age is not None and age > STALLED_AFTER_SECONDS else "running"
+    state = status.get("state")
+    if state in ("finished", "failed", "diverged", "interrupted"):
+        return state
+    if state == "starting" and age is not None and age < START_GRACE_SECONDS:
+        return "starting"
+    return "crashed"

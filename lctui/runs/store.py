@@ -1,0 +1,195 @@
+"""The store: where runs live, and how one is found.
+
+Owns the layout of a home (`runs/`, `references/`, `data/`) and of a run folder, run ids, and what a list of runs
+shows.  Trains nothing and needs no torch; a worker fills the folders that are made here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from lctui.errors import BadInput, nearest
+from lctui.runs import atomic
+from lctui.runs.locks import is_held
+from lctui.runs.log import now, read_events
+from lctui.runs.status import Status, derive
+from lctui.scheme import Scheme
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz"
+_ALPHABET = _LETTERS + "23456789"  # no look-alikes: ids are typed
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the folder's name."""
+        return self.folder.name
+
+    def file(self, name: str) -> Path:
+        """A file of the run."""
+        return self.folder / name
+
+    def status(self) -> Status:
+        """What state the run is in."""
+        return derive(self.folder)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON object of the run; empty when it is not there or torn."""
+        value = atomic.read_json(self.folder / name)
+        return value if isinstance(value, dict) else {}
+
+    def events(self) -> list[dict[str, Any]]:
+        """The run's events, each once."""
+        return read_events(self.folder / "events.jsonl")
+
+    def scheme(self) -> Scheme:
+        """The scheme that the run was started with.
+
+        Raises:
+            BadInput: the file is not a valid scheme.
+        """
+        return Scheme.load(self.folder / "scheme.json")
+
+    def summary(self) -> dict[str, Any]:
+        """What a list of runs shows, JSON-ready."""
+        status, meta, result = self.read("status.json"), self.read("meta.json"), self.read("result.json")
+        scheme = self.read("scheme.json")
+        progress = status.get("progress") or {}
+        final = result.get("final") or {}
+        fields = ("train_error_pct", "validation_error_pct", "test_error_pct", "compression_ratio")
+        return {
+            "id": self.id,
+            "name": scheme.get("name", self.id),
+            "tags": scheme.get("tags", []),
+            "status": self.status(),
+            "created": meta.get("created"),
+            "model": (scheme.get("model") or {}).get("factory"),
+            "phase": progress.get("phase"),
+            "step": progress.get("step", 0),
+            "steps": progress.get("steps", 0),
+            "mu": progress.get("mu"),
+            **{name: final.get(name, progress.get(name)) for name in fields},
+            "eta_seconds": progress.get("eta_seconds"),
+            "error": status.get("error"),
+        }
+
+
+class Store:
+    """All runs of one home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.runs_folder = home / "runs"
+
+    def create(self, scheme: Scheme, meta: dict[str, Any]) -> Run:
+        """A new run folder with its scheme, `meta` and first status; it appears whole or not at all.
+
+        Raises:
+            BadInput: the home cannot be written to.
+        """
+        try:
+            self.runs_folder.mkdir(parents=True, exist_ok=True)
+            draft = self.runs_folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
+            draft.mkdir()
+        except OSError as error:
+            raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
+        atomic.write_json(draft / "scheme.json", scheme.dump())
+        atomic.write_json(draft / "meta.json", {"created": now(), **meta})
+        first = {"state": "starting", "heartbeat": now(), "heartbeat_unix": time.time(), "progress": {}}
+        atomic.write_json(draft / "status.json", first)
+        while True:
+            folder = self.runs_folder / new_id(scheme.name)
+            if not folder.exists():
+                draft.rename(folder)
+                return Run(folder)
+
+    def all(self) -> list[Run]:
+        """Every run, newest first."""
+        try:
+            folders = [path for path in self.runs_folder.iterdir() if not path.name.startswith(".") and path.is_dir()]
+        except OSError:
+            return []
+        runs = [Run(folder) for folder in folders]
+        return sorted(runs, key=lambda run: (str(run.read("meta.json").get("created", "")), run.id), reverse=True)
+
+    def find(self, prefix: str) -> Run:
+        """The run with that id, or whose id alone begins so.
+
+        Raises:
+            BadInput: there is none, or there are several.
+        """
+        ids = [run.id for run in self.all()]
+        found = [run_id for run_id in ids if prefix and run_id.startswith(prefix)]
+        if prefix in ids:
+            found = [prefix]
+        if len(found) == 1:
+            return Run(self.runs_folder / found[0])
+        if found:
+            shown = ", ".join(sorted(found)[:6]) + (", …" if len(found) > 6 else "")
+            raise BadInput.one("", prefix, f"begins {len(found)} run ids: {shown}")
+        guess = nearest(prefix, ids)
+        hint = f"; did you mean {guess!r}?" if guess else "; `lctui ls` lists them" if ids else "; there are none yet"
+        raise BadInput.one("", prefix, f"no such run in {self.home}{hint}")
+
+    def remove(self, run: Run) -> None:
+        """Deletes a run that is not running.
+
+        Raises:
+            BadInput: it is running.
+        """
+        if is_held(run.file("lock")):
+            raise BadInput.one("", run.id, f"is running; `lctui stop {run.id}` first")
+        # Out of sight first, so that nobody opens a half-deleted run.
+        doomed = run.folder.with_name(f".removed-{run.id}")
+        run.folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+    def twins(self, fingerprint: str) -> list[Run]:
+        """Runs of the same scheme, newest first."""
+        return [run for run in self.all() if run.read("meta.json").get("fingerprint") == fingerprint]
+
+
+def new_run(store: Store, scheme: Scheme, device: str, study: str | None = None) -> Run:
+    """A run folder for a scheme, with what resuming it needs to know."""
+    return store.create(scheme, {"fingerprint": scheme.fingerprint(), "requested_device": device, "study": study})
+
+
+def require_writable(store: Store) -> None:
+    """Makes the home and a file in it.
+
+    Raises:
+        BadInput: the home cannot be written to, and why.
+    """
+    probe = store.runs_folder / f".probe-{os.getpid()}"
+    try:
+        store.runs_folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise BadInput.one(str(store.home), "", f"cannot be written to: {error.strerror}") from None
+
+
+def new_id(name: str) -> str:
+    """A fresh run id: four random characters, easy to type, and the scheme's name."""
+    slug = re.sub(r"[^a-z0-9.=_]+", "-", name.lower()).strip("-.")[:60]
+    code = secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(3))
+    return f"{code}-{slug}" if slug else code
+
+
+def default_home() -> Path:
+    """LCTUI_HOME, or the platform's folder for user data."""
+    return Path(os.environ.get("LCTUI_HOME") or platformdirs.user_data_dir("lctui", appauthor=False)).expanduser()

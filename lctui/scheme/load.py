@@ -1,0 +1,265 @@
+"""Reading scheme files: JSON in, a `Scheme` or every problem at once out.
+
+Owns the wording of validation errors: path, value, rule and the nearest valid name.  Executes nothing that a file
+says, and needs no torch: rules about layers are checked here for the built-in nets, by `lctui.scheme.check`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lctui.errors import BadInput, Problem, choices_hint, not_one_of
+from lctui.scheme.check import check_scheme
+from lctui.scheme.compressions import KINDS, UNION_TAGS, Block
+from lctui.scheme.models import Data, Model, Scheme, Task
+
+MAX_BYTES = 4 * 2**20
+
+Place = tuple[str | int, ...]
+
+
+def load_scheme(path: Path) -> Scheme:
+    """The scheme in a file, valid in itself and, for a built-in net, against the net.
+
+    Raises:
+        BadInput: with all problems of the file.
+    """
+    return parse_scheme(read_json(path), str(path))
+
+
+def parse_scheme(raw: Any, source: str) -> Scheme:
+    """The scheme in parsed JSON; `source` names it in errors.
+
+    Raises:
+        BadInput: with all problems.
+    """
+    scheme, problems = find_problems(raw)
+    if scheme is None or problems:
+        raise BadInput(source, problems)
+    return scheme
+
+
+def find_problems(raw: Any) -> tuple[Scheme | None, list[Problem]]:
+    """The scheme if its fields are valid, and everything that is wrong with it."""
+    try:
+        scheme = Scheme.model_validate(raw)
+    except ValidationError as error:
+        return None, [*word_errors(error, raw), *_problems_of_valid_parts(raw)]
+    return scheme, check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)))
+
+
+def _problems_of_valid_parts(raw: Any) -> list[Problem]:
+    """Problems with the net in the blocks that are valid, so that one bad field does not hide the others."""
+    if not isinstance(raw, dict):
+        return []
+    model, data = _valid(Model, raw.get("model")), _valid(Data, raw.get("data"))
+    listed = raw.get("compress")
+    tasks = {i: _valid(Task, task) for i, task in enumerate(listed)} if isinstance(listed, list) else {}
+    if not isinstance(model, Model):
+        return []
+    return check_scheme(
+        model,
+        data if isinstance(data, Data) else None,
+        {i: task for i, task in tasks.items() if isinstance(task, Task)},
+    )
+
+
+def _valid(block: type[BaseModel], raw: Any) -> BaseModel | None:
+    try:
+        return block.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def read_json(path: Path) -> Any:
+    """Parsed JSON of a file; refuses duplicate keys, NaN, and files over 4 MiB.
+
+    Raises:
+        BadInput: the file is missing, unreadable or not JSON; says where.
+    """
+    source = str(path)
+    try:
+        if path.is_dir():
+            raise BadInput.one(source, "", "is a folder, not a scheme file")
+        if path.stat().st_size > MAX_BYTES:
+            raise BadInput.one(source, "", f"is larger than {MAX_BYTES // 2**20} MiB: not a scheme file")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput.one(source, "", "no such file") from None
+    except OSError as error:
+        raise BadInput.one(source, "", f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput.one(source, "", f"is not UTF-8 text (byte {error.start})") from None
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise BadInput.one(
+            source, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise BadInput.one(source, "", "is nested too deeply") from None
+    except ValueError as error:
+        raise BadInput.one(source, "", f"is not JSON: {error}") from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def word_errors(error: ValidationError, raw: Any, root: type[BaseModel] = Scheme) -> list[Problem]:
+    """A pydantic error of `root` as problems with the contract's paths and words, one a place."""
+    places: dict[Place, list[tuple[ErrorDetails, Place]]] = {}
+    for detail in error.errors(include_url=False):
+        path = _path_in(raw, detail)
+        places.setdefault(path, []).append((detail, path))
+    problems = []
+    for path, found in places.items():
+        details = [detail for detail, _ in found if not _is_echo(detail)]
+        if details:
+            problems.append(_word(details, path, raw, root))
+    return problems
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """Pydantic also calls a tuple too short when its items failed; that says nothing new."""
+    given = detail["input"]
+    return detail["type"] == "too_short" and len(given) >= detail.get("ctx", {}).get("min_length", 0)
+
+
+def _path_in(raw: Any, detail: ErrorDetails) -> Place:
+    """The error's place in the file: pydantic's location without the names of union members."""
+    path: list[str | int] = []
+    here = raw
+    location = detail["loc"]
+    for place, key in enumerate(location):
+        last = place == len(location) - 1
+        if (isinstance(here, dict) and key in here) or (
+            isinstance(key, int) and isinstance(here, list | tuple) and key < len(here)
+        ):
+            here = here[key]
+        elif not (last and detail["type"] == "missing") or key in UNION_TAGS:
+            continue
+        path.append(key)
+    return tuple(path)
+
+
+def _word(details: list[ErrorDetails], path: Place, raw: Any, root: type[BaseModel]) -> Problem:
+    detail = details[0]
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    dotted = ".".join(map(str, path))
+    if len(details) > 1 and path and path[-1] == "rank":
+        return Problem(dotted, f'{_show(given)} must be a whole number of at least 0, or "auto"')
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _word_union(given, dotted)
+    if kind == "extra_forbidden":
+        return Problem(dotted, f"unknown field{choices_hint(path[-1], _fields_at(raw, path[:-1], root))}")
+    if kind == "literal_error":
+        return _word_literal(detail, path, raw, root)
+    rules = {
+        "missing": "is missing",
+        "int_type": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "int_parsing_size": "is too large",
+        "float_type": "must be a number",
+        "finite_number": "must be a finite number",
+        "bool_type": "must be true or false",
+        "string_type": "must be a string",
+        "string_too_short": "must not be empty",
+        "string_too_long": "is longer than {max_length} characters",
+        "string_pattern_mismatch": "must not contain control characters",
+        "greater_than": "must be greater than {gt:g}",
+        "greater_than_equal": "must be at least {ge:g}",
+        "less_than": "must be less than {lt:g}",
+        "less_than_equal": "must be at most {le:g}",
+        "tuple_type": "must be a list",
+        "too_short": "needs at least {min_length} items, got {actual_length}",
+        "too_long": "takes at most {max_length} items",
+        "dict_type": "must be an object",
+        "model_type": "must be an object",
+        "model_attributes_type": "must be an object",
+    }
+    if kind == "value_error":
+        return Problem(dotted, str(context["error"]))
+    rule = rules.get(kind, detail["msg"]).format(**context)
+    return Problem(dotted, rule if kind == "missing" else f"{_show(given)} {rule}")
+
+
+def _word_union(given: Any, dotted: str) -> Problem:
+    types = sorted({tag.split(":")[0] for tag in KINDS})
+    if not isinstance(given, dict):
+        return Problem(dotted, f'{_show(given)} must be an object such as {{"type": "prune", "kappa": 100}}, or a list')
+    if "type" not in given:
+        return Problem(f"{dotted}.type", f"is missing (one of: {', '.join(types)})")
+    if given["type"] == "quantize":
+        codebooks = [tag.split(":")[1] for tag in KINDS if ":" in tag]
+        return Problem(f"{dotted}.codebook", not_one_of(given.get("codebook"), codebooks))
+    return Problem(f"{dotted}.type", not_one_of(given["type"], types))
+
+
+def _word_literal(detail: ErrorDetails, path: Place, raw: Any, root: type[BaseModel]) -> Problem:
+    dotted = ".".join(map(str, path))
+    if path == ("version",):
+        return Problem(dotted, f"{_show(detail['input'])} is not a version this lctui reads; it reads version 1")
+    block, name = _block_at(raw, path[:-1], root), path[-1]
+    choices: tuple[Any, ...] = ()
+    if block is not None and isinstance(name, str):
+        choices = get_args(block.model_fields[name].annotation)
+    return Problem(dotted, not_one_of(detail["input"], map(str, choices)))
+
+
+def _fields_at(raw: Any, path: Place, root: type[BaseModel]) -> list[str]:
+    block = _block_at(raw, path, root)
+    return list(block.model_fields) if block is not None else []
+
+
+def _block_at(raw: Any, path: Place, root: type[BaseModel]) -> type[BaseModel] | None:
+    """The model that describes the object at `path`."""
+    block: Any = root
+    here = raw
+    for key in path:
+        here = here[key]
+        if isinstance(key, int):
+            if isinstance(here, dict) and not _is_block(block):
+                block = _compression_of(here)
+        elif key == "how":
+            block = _compression_of(here)
+        else:
+            annotation = block.model_fields[key].annotation
+            block = next((part for part in (annotation, *get_args(annotation)) if _is_block(part)), None)
+        if block is None and not isinstance(here, list):
+            return None
+    return block
+
+
+def _compression_of(raw: Any) -> type[Block] | None:
+    if not isinstance(raw, dict):
+        return None
+    kind = raw.get("type")
+    return KINDS.get(f"quantize:{raw.get('codebook', 'adaptive')}" if kind == "quantize" else str(kind))
+
+
+def _is_block(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, Block)
+
+
+def _show(value: Any) -> str:
+    """A value as the file has it, shortened."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,114 @@
+"""What a net looks like from outside: its layers, shapes and sizes, without torch.
+
+Owns `NetInfo` and the built-in nets' descriptions, so that schemes are checked and sizes predicted before torch is
+loaded.  `lctui.models` builds the modules and describes any other net with the same records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+
+def matrix_shape(shape: tuple[int, ...], conv_scheme: str) -> tuple[int, int]:
+    """Rows and columns of a weight as a matrix: [n, c, h, w] is n × c·h·w (scheme_1) or n·h × c·w (scheme_2)."""
+    if not shape:
+        return 1, 1
+    rows, *rest = shape
+    if conv_scheme == "scheme_2" and len(shape) >= 4:
+        return rows * rest[-2], prod(rest) // rest[-2]
+    return rows, prod(rest)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that can be compressed: its weight's shape, and the output pixels each weight is used for."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    pixels: int = 1
+
+    @property
+    def parameters(self) -> int:
+        """Weights, without biases."""
+        return prod(self.shape)
+
+    @property
+    def groups(self) -> int:
+        """Filters of a convolution, neurons of a linear layer."""
+        return self.shape[0]
+
+    def matrix(self, conv_scheme: str) -> tuple[int, int]:
+        """Rows and columns of the weight as a matrix, for low rank."""
+        return matrix_shape(self.shape, conv_scheme)
+
+
+@dataclass(frozen=True)
+class NetInfo:
+    """A net: its compressible layers, how many other values it has, what goes in and how many classes come out."""
+
+    layers: tuple[Layer, ...]
+    others: int
+    input_shape: tuple[int, ...] | None = None
+    classes: int | None = None
+
+    @property
+    def parameters(self) -> int:
+        """All values of the net, biases and batch-norm included."""
+        return sum(layer.parameters for layer in self.layers) + self.others
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name."""
+        return next(layer for layer in self.layers if layer.name == name)
+
+
+def lenet5(classes: int = 10) -> NetInfo:
+    """LeNet5 as in Caffe, for 1×28×28 images: 20 and 50 filters of 5×5, 500 hidden units."""
+    layers = (
+        Layer("conv1", "Conv2d", (20, 1, 5, 5), pixels=24 * 24),
+        Layer("conv2", "Conv2d", (50, 20, 5, 5), pixels=8 * 8),
+        Layer("fc1", "Linear", (500, 800)),
+        Layer("fc2", "Linear", (classes, 500)),
+    )
+    return NetInfo(layers, others=20 + 50 + 500 + classes, input_shape=(1, 28, 28), classes=classes)
+
+
+def lenet300(classes: int = 10) -> NetInfo:
+    """LeNet300 for 1×28×28 images: fully connected, 784-300-100-classes."""
+    layers = (
+        Layer("fc1", "Linear", (300, 784)),
+        Layer("fc2", "Linear", (100, 300)),
+        Layer("fc3", "Linear", (classes, 100)),
+    )
+    return NetInfo(layers, others=300 + 100 + classes, input_shape=(1, 28, 28), classes=classes)
+
+
+BUILT_IN: dict[str, Callable[..., NetInfo]] = {"lenet5": lenet5, "lenet300": lenet300}
+"""Built-in nets by factory name."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """A built-in data set: the shape of an image, and how many classes there are."""
+
+    input_shape: tuple[int, ...]
+    classes: int
+
+
+BUILT_IN_DATA: dict[str, DataInfo] = {
+    "mnist": DataInfo((1, 28, 28), 10),
+    "fashion_mnist": DataInfo((1, 28, 28), 10),
+    "kmnist": DataInfo((1, 28, 28), 10),
+    "cifar10": DataInfo((3, 32, 32), 10),
+    "mnist_sample": DataInfo((1, 28, 28), 10),
+}
+"""Built-in data sets by name."""
+
+
+def describe_built_in(factory: str, args: dict[str, Any]) -> NetInfo | None:
+    """The built-in net of that name, or None if the factory is not built in; the arguments must have been checked."""
+    build = BUILT_IN.get(factory)
+    return None if build is None else build(**args)

@@ -1,0 +1,158 @@
+"""What a scheme will weigh, before any training.
+
+Owns the prediction: exact where the storage formula depends on shapes alone, an estimate where positions or ranks
+are only known after training.  Pure arithmetic over `NetInfo`; no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from lctui.scheme import storage
+from lctui.scheme.check import ResolvedTask
+from lctui.scheme.compressions import (
+    LowRank,
+    Prune,
+    PruneNM,
+    PruneStructured,
+    QuantizeAdaptive,
+    QuantizeBinary,
+    QuantizeFixed,
+    QuantizePowersOfTwo,
+    QuantizeTernary,
+    members,
+)
+from lctui.scheme.models import Mu
+from lctui.scheme.net import Layer, NetInfo
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Bits of a task or a whole net, before and after, and whether that is certain."""
+
+    reference_bits: int
+    compressed_bits: int
+    exact: bool
+
+    @property
+    def ratio(self) -> float | None:
+        """Reference bits / compressed bits; None when nothing is left to store."""
+        return self.reference_bits / self.compressed_bits if self.compressed_bits else None
+
+
+@dataclass(frozen=True)
+class NetPrediction:
+    """A whole net, and each of its layers by name."""
+
+    total: Predicted
+    layers: dict[str, Predicted]
+
+
+def predict(net: NetInfo, tasks: Sequence[ResolvedTask], mu: Mu) -> NetPrediction:
+    """The size of the net under the tasks; `mu` bounds what automatic ranks can become."""
+    layers = {
+        layer.name: Predicted(storage.dense_bits(layer.parameters), storage.dense_bits(layer.parameters), True)
+        for layer in net.layers
+    }
+    for task in tasks:
+        layers.update(_shared_out(task, predict_task(task, mu)))
+    total = Predicted(
+        storage.dense_bits(net.parameters),
+        sum(layer.compressed_bits for layer in layers.values()) + storage.dense_bits(net.others),
+        all(layer.exact for layer in layers.values()),
+    )
+    return NetPrediction(total, layers)
+
+
+def predict_task(task: ResolvedTask, mu: Mu) -> Predicted:
+    """The size of one task; a sum's is the sum of its members'."""
+    sizes = [_member(how, task, mu.at(mu.steps - 1)) for how in members(task.how)]
+    return Predicted(
+        storage.dense_bits(task.parameters), sum(bits for bits, _ in sizes), all(exact for _, exact in sizes)
+    )
+
+
+def _shared_out(task: ResolvedTask, whole: Predicted) -> dict[str, Predicted]:
+    """A joint task's bits shared out over its layers by their size, to the bit."""
+    result, seen, given = {}, 0, 0
+    for layer in task.layers:
+        seen += layer.parameters
+        upto = whole.compressed_bits * seen // task.parameters if task.parameters else 0
+        result[layer.name] = Predicted(storage.dense_bits(layer.parameters), upto - given, whole.exact)
+        given = upto
+    return result
+
+
+def _member(how: Any, task: ResolvedTask, last_mu: float) -> tuple[int, bool]:
+    """Bits of one compression of a task, and whether they are exact."""
+    n = task.parameters
+    match how:
+        case QuantizeAdaptive():
+            return storage.adaptive_codebook_bits(n, how.k), True
+        case QuantizeFixed():
+            return storage.fixed_codebook_bits(n, len(how.values)), True
+        case QuantizePowersOfTwo():
+            return storage.fixed_codebook_bits(n, storage.powers_of_two_size(how.c), scaled=how.scaled), True
+        case QuantizeBinary():
+            return storage.binary_bits(n, scaled=how.scaled), True
+        case QuantizeTernary():
+            return storage.ternary_bits(n, scaled=how.scaled), True
+        case PruneNM():
+            return _n_m(how, task), True
+        case PruneStructured():
+            return _structured(how, task)
+        case Prune():
+            return _prune(how, n)
+        case LowRank():
+            return _low_rank(how, task.layers[0], last_mu)
+    raise TypeError(f"no prediction for {type(how).__name__}")
+
+
+def _prune(how: Prune, n: int) -> tuple[int, bool]:
+    if how.fraction is not None:
+        kept = round(how.fraction * n)
+    elif how.norm == "l0" and how.kappa is not None:
+        kept = int(how.kappa)
+    else:
+        kept = n  # how many a penalty or the ℓ1 ball keeps depends on the weights: an upper bound
+    return storage.survivors_bits(kept, how.k) + storage.expected_gap_bits(kept, n), kept == 0 and how.k is None
+
+
+def _structured(how: PruneStructured, task: ResolvedTask) -> tuple[int, bool]:
+    groups = sum(layer.groups for layer in task.layers)
+    kept = how.kappa if how.kappa is not None else round((how.fraction or 0) * groups)
+    sizes = sorted((prod(layer.shape[1:]) for layer in task.layers for _ in range(layer.groups)), reverse=True)
+    # Over layers of different widths, which groups survive decides the size: the widest ones bound it.
+    return storage.structured_bits(sum(sizes[:kept]), groups), len(set(sizes)) <= 1
+
+
+def _n_m(how: PruneNM, task: ResolvedTask) -> int:
+    slots = groups = 0
+    for layer in task.layers:
+        full, rest = divmod(prod(layer.shape[1:]), how.m)
+        slots += layer.groups * (full * how.n + min(how.n, rest))
+        groups += layer.groups * (full + (rest > 0))
+    return storage.n_m_bits(slots, groups, how.n, how.m)
+
+
+def _low_rank(how: LowRank, layer: Layer, last_mu: float) -> tuple[int, bool]:
+    rows, columns = layer.matrix(how.conv_scheme)
+    if how.rank != "auto":
+        return storage.low_rank_bits(rows, columns, how.rank, how.bits), True
+    return storage.low_rank_bits(rows, columns, _rank_bound(how, layer, rows, columns, last_mu), how.bits), False
+
+
+def _rank_bound(how: LowRank, layer: Layer, rows: int, columns: int, last_mu: float) -> int:
+    """A rank that automatic selection is not expected to exceed.
+
+    Rank r is chosen over rank 0 only if α·C(r) ≤ μ/2 (error relative to ‖V‖²), which bounds r by the last μ; and a
+    rank at which the factors outgrow the matrix saves nothing.
+    """
+    bound = max(1, rows * columns // (rows + columns))
+    cost = (how.alpha or 0) * (rows + columns) * (layer.pixels if how.criterion == "flops" else 1)
+    if how.normalize and cost > 0:
+        bound = min(bound, int(last_mu / 2 / cost))
+    return min(bound, rows, columns)

@@ -1,0 +1,72 @@
+"""What `lctui check` says of a scheme: its layers, their tasks, and the predicted size.
+
+Owns that report as JSON-ready values; `lctui.headless.tables` lays it out for a person.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lctui.scheme.check import ResolvedTask, resolved_tasks
+from lctui.scheme.compressions import members
+from lctui.scheme.models import Scheme
+from lctui.scheme.net import NetInfo
+from lctui.scheme.predict import Predicted, predict
+
+
+def check_report(scheme: Scheme, net: NetInfo) -> dict[str, Any]:
+    """The prediction, JSON-ready: the whole net, and every layer of it (biases and the like under `others`)."""
+    tasks = resolved_tasks(scheme, net)
+    prediction = predict(net, tasks, scheme.lc.mu)
+    task_of = {name: task for task in tasks for name in task.names}
+    layers = []
+    for layer in net.layers:
+        task = task_of.get(layer.name)
+        layers.append(
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.shape),
+                "parameters": layer.parameters,
+                "task": task.index if task is not None else None,
+                "how": describe_how(task) if task is not None else None,
+                **_fields(prediction.layers[layer.name]),
+            }
+        )
+    return {
+        **_fields(prediction.total),
+        "layers": layers,
+        "others": {"parameters": net.others, "bits": 32 * net.others},
+    }
+
+
+def _fields(predicted: Predicted) -> dict[str, Any]:
+    return {
+        "reference_bits": predicted.reference_bits,
+        "compressed_bits": predicted.compressed_bits,
+        "compression_ratio": predicted.ratio,
+        "exact": predicted.exact,
+    }
+
+
+def describe_how(task: ResolvedTask) -> str:
+    """A task in a few words: `prune kappa 104`, `low_rank auto alpha 2.5e-09`, and who shares it."""
+    words = " + ".join(_words(how) for how in members(task.how))
+    return words if len(task.layers) == 1 else f"{words} (joint: {', '.join(task.names)})"
+
+
+def _words(how: Any) -> str:
+    defaults = {name: field.default for name, field in type(how).model_fields.items()}
+    said = [how.type]
+    for name, value in how.model_dump().items():
+        if name == "type" or value is None or value == defaults[name]:
+            continue
+        shown = (
+            f"{len(value)} values" if isinstance(value, tuple) else f"{value:g}" if _is_number(value) else str(value)
+        )
+        said.append(shown if name in ("codebook", "values") or (name, value) == ("rank", "auto") else f"{name} {shown}")
+    return " ".join(said)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float)

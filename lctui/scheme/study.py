@@ -1,0 +1,170 @@
+"""Studies: one base scheme, many runs.
+
+Owns the study file: the product of its grid, plus its variants, each a valid scheme before anything runs.  Also owns
+setting a field by its dotted path, which the command line's `--set` shares.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from lctui.errors import BadInput, Problem
+from lctui.scheme.compressions import Block
+from lctui.scheme.load import find_problems, parse_scheme, read_json, word_errors
+from lctui.scheme.models import Name, Scheme
+
+MAX_RUNS = 10_000
+
+
+class Variant(Block):
+    """One run of a study that differs from the base in named fields."""
+
+    name: Name
+    """What is added to the base's name."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Dotted paths and the values they take."""
+
+
+class StudyFile(Block):
+    """A study as the file has it; the base is checked once its fields are set."""
+
+    version: Literal[1] = 1
+    """Version of this file format."""
+    study: Name
+    """The study's name."""
+    base: dict[str, Any]
+    """The scheme that every run starts from."""
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """Dotted paths and the values each takes; the runs are their product."""
+    variants: list[Variant] = Field(default_factory=list)
+    """Further runs."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's name, and its runs in order."""
+
+    name: str
+    schemes: tuple[Scheme, ...]
+
+
+def load_file(path: Path, overrides: dict[str, Any] | None = None) -> Scheme | Study:
+    """The scheme or study in a file, with fields overridden by dotted path.
+
+    Raises:
+        BadInput: with all problems of the file.
+    """
+    raw = read_json(path)
+    if isinstance(raw, dict) and "study" in raw:
+        return parse_study(raw, str(path), overrides or {})
+    return parse_scheme(_overridden(raw, overrides or {}, str(path)), str(path))
+
+
+def _overridden(raw: Any, overrides: dict[str, Any], source: str) -> Any:
+    raw = copy.deepcopy(raw)
+    problems = [Problem(f"--set {path}", p) for path, value in overrides.items() if (p := set_path(raw, path, value))]
+    if problems:
+        raise BadInput(source, problems)
+    return raw
+
+
+def parse_study(raw: Any, source: str, overrides: dict[str, Any]) -> Study:
+    """The study in parsed JSON, every run of it valid.
+
+    Raises:
+        BadInput: with all problems, each with the member it is in.
+    """
+    try:
+        file = StudyFile.model_validate(raw)
+    except ValidationError as error:
+        raise BadInput(source, word_errors(error, raw, StudyFile)) from None
+    base = _overridden(file.base, overrides, source)
+    schemes: list[Scheme] = []
+    problems: list[Problem] = []
+    # A base that fails alone makes every member fail in the same places: say it once.
+    base_problems = {str(problem) for problem in find_problems(base)[1]}
+    for where, name, settings in _members(file, source):
+        scheme, found = _member(base, name, settings, where)
+        fresh = [problem for problem in found if str(problem) not in base_problems]
+        problems += [Problem(f"{where}.{p.path}" if p.path else where, p.message) for p in fresh]
+        if found and not fresh:
+            problems += [Problem(f"base.{p.path}", p.message) for p in found]
+            break
+        if scheme is not None:
+            schemes.append(scheme)
+    if problems:
+        raise BadInput(source, _only_once(problems))
+    return Study(file.study, tuple(schemes))
+
+
+def _only_once(problems: list[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+def _member(base: Any, name: str, settings: dict[str, Any], where: str) -> tuple[Scheme | None, list[Problem]]:
+    raw = copy.deepcopy(base)
+    bad = [Problem(path, text) for path, value in settings.items() if (text := set_path(raw, path, value))]
+    if bad:
+        return None, bad
+    if name:
+        raw["name"] = f"{raw.get('name', 'scheme')}/{name}"
+    return find_problems(raw)
+
+
+def _members(file: StudyFile, source: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Every run as (place in the file, name, settings)."""
+    sizes = [len(values) for values in file.grid.values()]
+    count = 1
+    for size in sizes:
+        count *= size
+    if count + len(file.variants) > MAX_RUNS:
+        raise BadInput.one(source, "grid", f"makes {count:,} runs; a study has at most {MAX_RUNS:,}")
+    result = []
+    # A grid of nothing has one point, the base itself: it is a run only when there is nothing else.
+    if file.grid or not file.variants:
+        for values in itertools.product(*file.grid.values()):
+            settings = dict(zip(file.grid, values, strict=True))
+            result.append(("grid", ",".join(_label(path, value) for path, value in settings.items()), settings))
+    result += [(f"variants.{i}.set", variant.name, variant.set) for i, variant in enumerate(file.variants)]
+    return result
+
+
+def _label(path: str, value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    parts = path.split(".")
+    # κ of several tasks must not look alike: keep the task's number where there is one.
+    short = f"{parts[1]}.{parts[-1]}" if parts[0] == "compress" and len(parts) > 2 else parts[-1]
+    return f"{short}={text}"
+
+
+def set_path(raw: Any, path: str, value: Any) -> str | None:
+    """Sets a field by dotted path, in place; returns what is wrong with the path, or None."""
+    *parents, last = path.split(".")
+    here = raw
+    for done, key in enumerate(parents):
+        if isinstance(here, dict):
+            here = here.setdefault(key, {})
+        elif isinstance(here, list) and key.isdecimal() and int(key) < len(here):
+            here = here[int(key)]
+        else:
+            return _dead_end(here, ".".join(parents[:done]) or "the scheme", key)
+    if isinstance(here, dict):
+        here[last] = copy.deepcopy(value)
+        return None
+    if isinstance(here, list) and last.isdecimal() and int(last) < len(here):
+        here[int(last)] = copy.deepcopy(value)
+        return None
+    return _dead_end(here, ".".join(parents) or "the scheme", last)
+
+
+def _dead_end(here: Any, where: str, key: str) -> str:
+    if isinstance(here, list):
+        return f"{where} has {len(here)} items, numbered from 0; there is no {key!r}"
+    return f"{where} has no fields, so {key!r} cannot be set in it"

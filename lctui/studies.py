@@ -1,0 +1,82 @@
+"""Running a study: its members one after another, each in a run folder of its own.
+
+Owns what is reused: a finished run of the same scheme, code and data is not run again, a half-done one goes on.  A
+member that fails does not stop the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lctui.errors import BadInput, Diverged, Interrupted, LctuiError
+from lctui.prepare import Prepared, prepare
+from lctui.runs.store import Run, Store, new_run
+from lctui.scheme import Scheme
+from lctui.scheme.study import Study
+from lctui.worker import C_STEP_VERSION, Observer, StopRequest, execute
+
+
+@dataclass(frozen=True)
+class Member:
+    """How one run of a study came out: `result` as in `result.json`, and whether it was there already."""
+
+    name: str
+    result: dict[str, Any]
+    reused: bool
+
+
+def run_study(
+    study: Study,
+    store: Store,
+    device: str,
+    source: str,
+    stop: StopRequest,
+    observer: Observer,
+    say: Callable[[str], None],
+) -> list[Member]:
+    """Runs what is not finished yet; returns every member's result, failed ones included.
+
+    Raises:
+        BadInput: a member cannot be run at all: its net or its data is not to be had.
+        Interrupted: it was stopped; finished members are kept, the one under way can go on.
+    """
+    members = []
+    for number, scheme in enumerate(study.schemes, 1):
+        say(f"[{number}/{len(study.schemes)}] {scheme.name}")
+        prepared = prepare(scheme, store.home, device, source)
+        members.append(_run_member(study, scheme, prepared, store, device, stop, observer, say))
+    return members
+
+
+def _run_member(
+    study: Study,
+    scheme: Scheme,
+    prepared: Prepared,
+    store: Store,
+    device: str,
+    stop: StopRequest,
+    observer: Observer,
+    say: Callable[[str], None],
+) -> Member:
+    twins = [run for run in store.twins(scheme.fingerprint()) if _same(run, prepared)]
+    finished = next((run for run in twins if run.status() == "finished"), None)
+    if finished is not None:
+        say(f"  already done: run {finished.id}")
+        return Member(scheme.name, finished.read("result.json"), reused=True)
+    unfinished = next((run for run in twins if run.status() in ("interrupted", "crashed")), None)
+    run = unfinished or new_run(store, scheme, device, study=study.name)
+    try:
+        return Member(scheme.name, execute(run, prepared, store.home, stop, observer), reused=False)
+    except (Interrupted, BadInput):
+        raise
+    except LctuiError as error:
+        say(f"  {'diverged' if isinstance(error, Diverged) else 'failed'}: {error}")
+        return Member(scheme.name, run.read("result.json"), reused=False)
+
+
+def _same(run: Run, prepared: Prepared) -> bool:
+    """Would this run's numbers be those of a new one?"""
+    meta = run.read("meta.json")
+    return meta.get("c_step_version") == C_STEP_VERSION and meta.get("data_sha256") == prepared.data_digest
