@@ -203,6 +203,7 @@ def size(problem: LCProblem, thetas: Sequence[Compressed]) -> dict[str, Any]:
                 "type": "+".join(how.type for how in members(task.how)),
                 "parameters": theta.parameters,
                 "bits": theta.bits,
+                "reference_bits": dense_bits(task.parameters),
                 **theta.learned(),
             }
             for task, theta in zip(problem.tasks, thetas, strict=True)

@@ -37,9 +37,7 @@ app = typer.Typer(
 
 Home = Annotated[
     Path | None,
-    typer.Option(
-        "--home", metavar="DIR", help="Where runs, references and data live (or LCTUI_HOME).", show_default=False
-    ),
+    typer.Option("--home", metavar="DIR", help="Where runs, references and data live (or LCTUI_HOME)."),
 ]
 Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

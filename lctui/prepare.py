@@ -115,8 +115,8 @@ def _check_outputs(module: nn.Module, loaded: data.DataSet) -> list[Problem]:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [Problem("model", f"the net does not take the data's {shape} inputs: {text}")]
     if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
-        shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        return [Problem("model", f"the net must return scores [inputs, classes], it returns {shape}")]
+        got = str(tuple(outputs.shape)) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        return [Problem("model", f"the net must return scores [inputs, classes], it returns {got}")]
     if outputs.shape[1] < loaded.classes:
         message = f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes"
         return [Problem("model", message)]

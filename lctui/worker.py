@@ -405,8 +405,7 @@ def _write_artifact(path: Path, problem: LCProblem, state: State, dense: dict[st
         artifact.ArtifactTask(tuple(f"{name}.weight" for name in task.names), theta)
         for task, theta in zip(problem.tasks, state.theta, strict=True)
     ]
-    packed = {name for task in tasks for name in task.layers}
-    return artifact.save(path, tasks, {name: tensor for name, tensor in dense.items() if name not in packed})
+    return artifact.save(path, tasks, dense)
 
 
 def _advice(error: Exception) -> str:

@@ -283,7 +283,7 @@ def test_a_torn_gzip_file_is_named(tmp_path: Path) -> None:
     whole = gzip.compress(idx(np.arange(9)))
     for content in (whole[:-12], whole[:15] + b"\xff" + whole[16:], b"no gzip"):
         file.write_bytes(content)
-        with pytest.raises(BadInput, match="cannot read .*labels.gz"):
+        with pytest.raises(BadInput, match=r"cannot read .*labels\.gz"):
             read_idx(tmp_path / "labels", dimensions=1)
 
 

@@ -9,7 +9,7 @@ cost satisfies the quadrangle inequality.  So a layer is solved by halving: rows
 
 To avoid running this over all points, boundaries are first confined: cut each boundary's range into cells, and let a
 boundary that lies in a cell leave out that cell's points.  Leaving points out never raises a cost, so this smaller
-program, forwards and backwards, bounds the cost of every solution with boundary j in cell a from below.  A cell whose
+program, forwards and backwards, bounds from below the cost of every solution with boundary j in that cell.  A cell whose
 bound exceeds the cost of a solution at hand cannot hold the optimum's boundary.
 """
 
@@ -66,6 +66,27 @@ class Sums:
         # Multiplicities are whole: below 1 means nothing in between, and then the error is clipped to 0.
         error = stop.second - self.second - first * first / np.maximum(stop.weight - self.weight, 1)
         return np.maximum(error, 0)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A boundary's window in pieces: cell i holds the values first[i] ≤ t ≤ last[i]; single values cost no slack."""
+
+    first: Ints
+    last: Ints
+
+    @classmethod
+    def of(cls, measure: Floats, low: int, high: int) -> Cells:
+        """At most `CELLS` cells of about equal measure that cover low..high."""
+        first = np.arange(low, high + 1)
+        if len(first) > CELLS:
+            shares = np.linspace(measure[low], measure[high], CELLS + 1)[:-1]
+            first = np.unique(np.clip(np.searchsorted(measure, shares), low, high))
+        return cls(first, np.append(first[1:] - 1, high))
+
+    def mirrored(self, end: int) -> Cells:
+        """The cells of the same boundary, counted from the other end."""
+        return Cells(end - self.last[::-1], end - self.first[::-1])
 
 
 @dataclass(frozen=True)
@@ -151,28 +172,27 @@ def narrow(x: Floats, sums: Sums, low: Ints, high: Ints, known: Ints) -> tuple[I
     """Smaller windows low_j ≤ t_j ≤ high_j that still hold an optimum, and a solution at least as good as `known`."""
     end = len(x)
     measure = _measure(x)
-    grids = [_grid(measure, int(a), int(b)) for a, b in zip(low, high, strict=True)]
-    forward = bounds(sums, grids)
-    cells = _backtrack(forward, forward[-1].cost + sums.cost(grids[-1][1:], end))
-    guess = np.array([grid[cell] for grid, cell in zip(grids, cells, strict=True)])
+    cells = [Cells.of(measure, int(a), int(b)) for a, b in zip(low, high, strict=True)]
+    forward = bounds(sums, cells)
+    found = _backtrack(forward, forward[-1].cost + sums.cost(cells[-1].last, end))
+    guess = np.array([cell.first[i] for cell, i in zip(cells, found, strict=True)])
     known = min((known, lloyd(x, sums, guess)), key=lambda cuts: total(sums, cuts))
-    backward = bounds(sums.mirrored(), [end - grid[::-1] for grid in reversed(grids)])[::-1]
+    backward = bounds(sums.mirrored(), [cell.mirrored(end) for cell in reversed(cells)])[::-1]
     # What rounding can add up to in the prefix sums is allowed for.
     budget = total(sums, known) * (1 + 1e-9) + 1e-13 * float(sums.second[-1])
-    for j, grid in enumerate(grids):
+    for j, cell in enumerate(cells):
         alive = np.flatnonzero(forward[j].cost + backward[j].cost[::-1] <= budget)
         if len(alive):
-            low[j], high[j] = grid[alive[0]], grid[alive[-1] + 1]
+            low[j], high[j] = cell.first[alive[0]], cell.last[alive[-1]]
     return (*_ordered(low, high), known)
 
 
-def bounds(sums: Sums, grids: list[Ints]) -> list[Row]:
-    """For every boundary and every cell of its grid, a lower bound of the cost of all points left of the boundary."""
-    rows = [Row(sums.cost(0, grids[0][:-1]), np.zeros(len(grids[0]) - 1, dtype=np.int32))]
-    for left, right in pairwise(grids):
-        # A boundary in cell a is at most right[a + 1], and the one before it at least left[q].
-        last = np.searchsorted(left[:-1], right[1:], side="right") - 1
-        rows.append(_Layer(rows[-1].cost, sums.at(left[1:]), sums.at(right[:-1]), last).solve())
+def bounds(sums: Sums, cells: list[Cells]) -> list[Row]:
+    """For every boundary and each of its cells, a lower bound of the cost of all points left of the boundary."""
+    rows = [Row(sums.cost(0, cells[0].first), np.zeros(len(cells[0].first), dtype=np.int32))]
+    for left, right in pairwise(cells):
+        last = np.searchsorted(left.first, right.last, side="right") - 1
+        rows.append(_Layer(rows[-1].cost, sums.at(left.last), sums.at(right.first), last).solve())
     return rows
 
 
@@ -220,14 +240,6 @@ def _measure(x: Floats) -> Floats:
     spread = np.concatenate(([0.0], np.cumsum(np.cbrt(np.diff(x)) ** 2)))
     share = spread / max(float(spread[-1]), np.finfo(np.float64).tiny)
     return np.append(share, 1.0) + np.linspace(0, 1, len(x) + 1)
-
-
-def _grid(measure: Floats, low: int, high: int) -> Ints:
-    """Edges of at most `CELLS` cells that cover low..high."""
-    if high - low <= CELLS:
-        return np.append(np.arange(low, max(high, low + 1)), high)
-    inner = np.searchsorted(measure, np.linspace(measure[low], measure[high], CELLS + 1)[1:-1])
-    return np.unique(np.concatenate(([low], np.clip(inner, low, high), [high])))
 
 
 def _ordered(low: Ints, high: Ints) -> tuple[Ints, Ints]:

@@ -1,1 +1,1 @@
-
+"""What leaves lctui: tables of runs, and the packed artifact."""

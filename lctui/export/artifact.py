@@ -3,11 +3,12 @@
 Owns the file's layout, version 1.  Every part of a task's Θ is a tensor named `@TASK.PART`, stored by its code: floats
 as they are, everything else as packed bytes.  Values that no task compresses keep their names.  The metadata's one
 entry, `lctui`, is JSON that says how to decompress.  Reading executes nothing and believes nothing: a file is either
-decompressed to exactly what was saved, or refused.
+decompressed to exactly what was saved, or refused: a checksum covers all of it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -101,6 +102,7 @@ def save(
 
     Raises:
         ValueError: the tasks do not fit the state dict.
+        OSError: the file cannot be written.
     """
     layers = [name for task in tasks for name in task.layers]
     _check_layers(tasks, layers, state)
@@ -119,11 +121,12 @@ def save(
         if how not in hows:
             hows.append(how)
         entries.append(_task_entry(task, hows.index(how), {name: entry for name, (entry, _) in parts.items()}))
-    header = {"version": VERSION, "names": list(state), "hows": hows, "tasks": entries}
+    header: dict[str, Any] = {"version": VERSION, "names": list(state), "hows": hows, "tasks": entries}
     header |= {"aliases": aliases} if aliases else {}
     header |= {"mark": mark} if mark != _MARK else {}
     header |= {"extra": dict(extra)} if extra else {}
-    return _write(path, tensors, {_KEY: json.dumps(header, separators=(",", ":"), ensure_ascii=False)})
+    header["digest"] = _digest(header, tensors)
+    return _write(path, tensors, {_KEY: _json(header)})
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
@@ -140,7 +143,11 @@ def load(path: str | Path) -> dict[str, Tensor]:
     except OSError as error:
         raise BadInput.one(str(path), "", f"cannot read it: {error.strerror or error}") from None
     try:
-        return _decompress(_read_header(content), load_tensors(content))
+        raw = _read_header(content)
+        tensors = load_tensors(content)
+        if raw.pop("digest", None) != _digest(raw, tensors):
+            raise ValueError("its checksum is wrong")
+        return _decompress(_Header.model_validate(raw), tensors)
     except Exception as error:
         # Whatever the bytes may bring about, from a bad offset to a rank that fits no shape, the file is to blame.
         reason = " ".join(str(error).split()) if isinstance(error, _Refused) else f"is damaged: {_brief(error)}"
@@ -156,7 +163,7 @@ def unpack(path: str | Path, out: str | Path) -> int:
     state = load(path)
     try:
         return _write(Path(out), {name: tensor.clone().contiguous() for name, tensor in state.items()}, None)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise BadInput.one(str(out), "", f"cannot write it: {one_line(error)}") from None
 
 
@@ -246,7 +253,22 @@ def _trimmed(entry: _Entry) -> list[Any]:
     return list(entry[: {"float": 2, "mask": 2, "index": 3, "gaps": 5}[entry.code]])
 
 
-def _read_header(content: bytes) -> _Header:
+def _json(header: Mapping[str, Any]) -> str:
+    return json.dumps(header, separators=(",", ":"), ensure_ascii=False)
+
+
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that the file says, cut to 128 bits: damage to a weight breaks no rule that could tell."""
+    found = hashlib.sha256(_json(header).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()[:32]
+
+
+def _read_header(content: bytes) -> dict[str, Any]:
+    """The metadata's JSON, once its version is one that this reader knows."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
         raise _Refused("is no safetensors file, or was cut short")
@@ -255,12 +277,14 @@ def _read_header(content: bytes) -> _Header:
     if text is None:
         raise _Refused("is no compressed artifact: its metadata lacks 'lctui'")
     header = json.loads(text)
-    version = header.get("version") if isinstance(header, dict) else None
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
+    version = header.get("version")
     if isinstance(version, int) and version > VERSION:
         raise _Refused(f"was written by a newer lctui, in format {version}; this one reads format {VERSION}")
     if version != VERSION:
         raise _Refused(f"has format {version!r}; this lctui reads format {VERSION}")
-    return _Header.model_validate(header)
+    return header
 
 
 def _decompress(header: _Header, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -301,6 +325,8 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | No
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
     finally:
         temporary.unlink(missing_ok=True)
     return path.stat().st_size

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -36,7 +37,13 @@ def result_table(result: dict[str, Any]) -> Group:
             f"{task['parameters']:,}",
             size_of(task["bits"]),
         )
-    return Group(head, tasks) if result["layers"] else Group(head)
+    grown = [Text(_grown(task)) for task in result["layers"] if task["bits"] > task["reference_bits"]]
+    return Group(head, tasks, *grown) if result["layers"] else Group(head)
+
+
+def _grown(task: dict[str, Any]) -> str:
+    sizes = f"{task['bits']:,} bits compressed, {task['reference_bits']:,} as it was"
+    return f"! {', '.join(task['layers'])} grew: {sizes}"
 
 
 def _three(block: dict[str, Any]) -> tuple[str, str, str]:
@@ -53,14 +60,12 @@ def _ratio(block: dict[str, Any]) -> str:
 
 def check_table(name: str, report: dict[str, Any]) -> Group:
     """A scheme's layers, their tasks and the predicted size."""
-    table = _table(
-        name, {"layer": 0, "kind": 0, "shape": 0, "weights": 1, "share": 1, "task": 0, "bits": 1, "ratio": 1}
-    )
+    columns = {"layer": 0, "shape": 0, "weights": 1, "share": 1, "task": 0, "size": 1, "ratio": 1}
+    table = _table(name, columns)
     whole = report["reference_bits"]
     for layer in report["layers"]:
         table.add_row(
             Text(layer["name"]),
-            layer["kind"],
             "×".join(map(str, layer["shape"])),
             f"{layer['parameters']:,}",
             f"{100 * layer['reference_bits'] / whole:.1f} %",
@@ -69,26 +74,40 @@ def check_table(name: str, report: dict[str, Any]) -> Group:
         )
     others = report["others"]
     share = f"{100 * others['bits'] / whole:.1f} %"
-    table.add_row("others", "biases …", "", f"{others['parameters']:,}", share, "–", f"{others['bits']:,}", "1.0×")
+    table.add_row("biases …", "", f"{others['parameters']:,}", share, "–", size_of(others["bits"]), "1.0×")
     ratio = report["compression_ratio"]
     size = f"{report['compressed_bits'] / 8:,.0f} bytes" + (f", {ratio:.2f}×" if ratio else "")
-    lines = [Text(f"predicted: {'exactly' if report['exact'] else 'about'} {size}", style="bold")]
-    if not report["exact"]:
-        lines.append(Text("~ known only after training: places of non-zeros are estimated, learned ranks bounded"))
+    how_sure = {"exact": "exactly", "estimate": "about", "bound": "at most"}[report["basis"]]
+    lines = [Text(f"predicted: {how_sure} {size}" + (" or more" if report["basis"] == "bound" else ""), style="bold")]
+    bases = {layer["basis"] for layer in report["layers"]}
+    if "estimate" in bases:
+        lines.append(Text("~ where the non-zeros will stand is only known after training: an estimate"))
+    if "bound" in bases:
+        lines.append(Text("≤ what training leaves (a learned rank, a penalty's non-zeros) is not known yet: a bound"))
+    lines += [Text(f"! {text}") for text in _inflated(report["layers"])]
     return Group(table, *lines)
+
+
+def _inflated(layers: list[dict[str, Any]]) -> list[str]:
+    """Warnings for layers that are certain to grow: the factors of too high a rank, say."""
+    return [
+        f"{layer['name']} grows: {layer['compressed_bits']:,} bits compressed, {layer['reference_bits']:,} as it is"
+        for layer in layers
+        if layer["basis"] != "bound" and layer["compressed_bits"] > layer["reference_bits"]
+    ]
 
 
 def study_check_table(name: str, reports: list[dict[str, Any]]) -> Table:
     """A study's runs and their predicted sizes."""
-    table = _table(f"{name}: {len(reports)} runs", {"run": 0, "bits": 1, "ratio": 1})
+    table = _table(f"{name}: {len(reports)} runs", {"run": 0, "size": 1, "ratio": 1})
     for report in reports:
         table.add_row(Text(report["name"]), *_predicted(report))
     return table
 
 
 def _predicted(predicted: dict[str, Any]) -> tuple[str, str]:
-    about = "" if predicted["exact"] else "~"
-    return f"{about}{predicted['compressed_bits']:,}", about + times(predicted["compression_ratio"])
+    bits, ratio = {"exact": ("", ""), "estimate": ("~", "~"), "bound": ("≤ ", "≥ ")}[predicted["basis"]]
+    return bits + size_of(predicted["compressed_bits"]), ratio + times(predicted["compression_ratio"])
 
 
 def study_table(name: str, results: list[dict[str, Any]]) -> Table:
@@ -157,7 +176,7 @@ def _steps_table(steps: list[dict[str, Any]]) -> Table:
 
 def _table(title: str, columns: dict[str, int]) -> Table:
     """An empty table; `columns` are names and whether they hold numbers."""
-    table = Table(title=Text(title) if title else None, title_justify="left")
+    table = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, numeric in columns.items():
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     return table

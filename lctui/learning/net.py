@@ -37,8 +37,13 @@ class FlatNet:
         return vector[self.slices[name]].view(self.shapes[name])
 
     def state(self) -> dict[str, Tensor]:
-        """The module's state dict, copied to the CPU."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}
+        """The module's state dict, copied to the CPU; names that share a tensor still do."""
+        copies: dict[tuple[int, torch.Size], Tensor] = {}
+        state = {}
+        for name, tensor in self.module.state_dict().items():
+            key = (tensor.data_ptr() or id(tensor), tensor.shape)
+            state[name] = copies.setdefault(key, tensor.detach().to("cpu", copy=True))
+        return state
 
     def buffers(self) -> dict[str, Tensor]:
         """State that is not trained (batch-norm statistics), copied to the CPU."""

@@ -144,17 +144,20 @@ def _path_in(raw: Any, detail: ErrorDetails) -> Place:
     """The error's place in the file: pydantic's location without the names of union members."""
     path: list[str | int] = []
     here = raw
-    location = detail["loc"]
-    for place, key in enumerate(location):
-        last = place == len(location) - 1
-        if (isinstance(here, dict) and key in here) or (
-            isinstance(key, int) and isinstance(here, list | tuple) and key < len(here)
-        ):
+    *_, end = enumerate(detail["loc"])
+    for place, key in enumerate(detail["loc"]):
+        if _has(here, key):
             here = here[key]
-        elif not (last and detail["type"] == "missing") or key in UNION_TAGS:
+        elif (place, key) != end or detail["type"] != "missing" or key in UNION_TAGS:
             continue
         path.append(key)
     return tuple(path)
+
+
+def _has(value: Any, key: str | int) -> bool:
+    if isinstance(key, int):
+        return isinstance(value, list | tuple) and key < len(value)
+    return isinstance(value, dict) and key in value
 
 
 def _word(details: list[ErrorDetails], path: Place, raw: Any, root: type[BaseModel]) -> Problem:

@@ -6,10 +6,10 @@ are only known after training.  Pure arithmetic over `NetInfo`; no torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from lctui.scheme import storage
 from lctui.scheme.check import ResolvedTask
@@ -28,14 +28,27 @@ from lctui.scheme.compressions import (
 from lctui.scheme.models import Mu
 from lctui.scheme.net import Layer, NetInfo
 
+Basis = Literal["exact", "estimate", "bound"]
+"""What a predicted size is: certain; expected, if the non-zeros scatter evenly; or the most that it can become."""
+
+
+def _weakest(bases: Iterable[Basis]) -> Basis:
+    order: list[Basis] = ["exact", "estimate", "bound"]
+    return max(bases, key=order.index, default="exact")
+
 
 @dataclass(frozen=True)
 class Predicted:
-    """Bits of a task or a whole net, before and after, and whether that is certain."""
+    """Bits of a task or a whole net, before and after, and how sure that is."""
 
     reference_bits: int
     compressed_bits: int
-    exact: bool
+    basis: Basis
+
+    @property
+    def exact(self) -> bool:
+        """Does the size follow from the shapes alone?"""
+        return self.basis == "exact"
 
     @property
     def ratio(self) -> float | None:
@@ -54,7 +67,7 @@ class NetPrediction:
 def predict(net: NetInfo, tasks: Sequence[ResolvedTask], mu: Mu) -> NetPrediction:
     """The size of the net under the tasks; `mu` bounds what automatic ranks can become."""
     layers = {
-        layer.name: Predicted(storage.dense_bits(layer.parameters), storage.dense_bits(layer.parameters), True)
+        layer.name: Predicted(storage.dense_bits(layer.parameters), storage.dense_bits(layer.parameters), "exact")
         for layer in net.layers
     }
     for task in tasks:
@@ -62,7 +75,7 @@ def predict(net: NetInfo, tasks: Sequence[ResolvedTask], mu: Mu) -> NetPredictio
     total = Predicted(
         storage.dense_bits(net.parameters),
         sum(layer.compressed_bits for layer in layers.values()) + storage.dense_bits(net.others),
-        all(layer.exact for layer in layers.values()),
+        _weakest(layer.basis for layer in layers.values()),
     )
     return NetPrediction(total, layers)
 
@@ -71,7 +84,7 @@ def predict_task(task: ResolvedTask, mu: Mu) -> Predicted:
     """The size of one task; a sum's is the sum of its members'."""
     sizes = [_member(how, task, mu.at(mu.steps - 1)) for how in members(task.how)]
     return Predicted(
-        storage.dense_bits(task.parameters), sum(bits for bits, _ in sizes), all(exact for _, exact in sizes)
+        storage.dense_bits(task.parameters), sum(bits for bits, _ in sizes), _weakest(basis for _, basis in sizes)
     )
 
 
@@ -81,27 +94,27 @@ def _shared_out(task: ResolvedTask, whole: Predicted) -> dict[str, Predicted]:
     for layer in task.layers:
         seen += layer.parameters
         upto = whole.compressed_bits * seen // task.parameters if task.parameters else 0
-        result[layer.name] = Predicted(storage.dense_bits(layer.parameters), upto - given, whole.exact)
+        result[layer.name] = Predicted(storage.dense_bits(layer.parameters), upto - given, whole.basis)
         given = upto
     return result
 
 
-def _member(how: Any, task: ResolvedTask, last_mu: float) -> tuple[int, bool]:
-    """Bits of one compression of a task, and whether they are exact."""
+def _member(how: Any, task: ResolvedTask, last_mu: float) -> tuple[int, Basis]:
+    """Bits of one compression of a task, and how sure they are."""
     n = task.parameters
     match how:
         case QuantizeAdaptive():
-            return storage.adaptive_codebook_bits(n, how.k), True
+            return storage.adaptive_codebook_bits(n, how.k), "exact"
         case QuantizeFixed():
-            return storage.fixed_codebook_bits(n, len(how.values)), True
+            return storage.fixed_codebook_bits(n, len(how.values)), "exact"
         case QuantizePowersOfTwo():
-            return storage.fixed_codebook_bits(n, storage.powers_of_two_size(how.c), scaled=how.scaled), True
+            return storage.fixed_codebook_bits(n, storage.powers_of_two_size(how.c), scaled=how.scaled), "exact"
         case QuantizeBinary():
-            return storage.binary_bits(n, scaled=how.scaled), True
+            return storage.binary_bits(n, scaled=how.scaled), "exact"
         case QuantizeTernary():
-            return storage.ternary_bits(n, scaled=how.scaled), True
+            return storage.ternary_bits(n, scaled=how.scaled), "exact"
         case PruneNM():
-            return _n_m(how, task), True
+            return _n_m(how, task), "exact"
         case PruneStructured():
             return _structured(how, task)
         case Prune():
@@ -111,22 +124,24 @@ def _member(how: Any, task: ResolvedTask, last_mu: float) -> tuple[int, bool]:
     raise TypeError(f"no prediction for {type(how).__name__}")
 
 
-def _prune(how: Prune, n: int) -> tuple[int, bool]:
+def _prune(how: Prune, n: int) -> tuple[int, Basis]:
     if how.fraction is not None:
         kept = round(how.fraction * n)
     elif how.norm == "l0" and how.kappa is not None:
         kept = int(how.kappa)
     else:
-        kept = n  # how many a penalty or the ℓ1 ball keeps depends on the weights: an upper bound
-    return storage.survivors_bits(kept, how.k) + storage.expected_gap_bits(kept, n), kept == 0 and how.k is None
+        # How many a penalty or the ℓ1 ball keeps depends on the weights.
+        return storage.survivors_bits(n, how.k) + storage.expected_gap_bits(n, n), "bound"
+    bits = storage.survivors_bits(kept, how.k) + storage.expected_gap_bits(kept, n)
+    return bits, "exact" if kept == 0 else "estimate"
 
 
-def _structured(how: PruneStructured, task: ResolvedTask) -> tuple[int, bool]:
+def _structured(how: PruneStructured, task: ResolvedTask) -> tuple[int, Basis]:
     groups = sum(layer.groups for layer in task.layers)
     kept = how.kappa if how.kappa is not None else round((how.fraction or 0) * groups)
     sizes = sorted((prod(layer.shape[1:]) for layer in task.layers for _ in range(layer.groups)), reverse=True)
     # Over layers of different widths, which groups survive decides the size: the widest ones bound it.
-    return storage.structured_bits(sum(sizes[:kept]), groups), len(set(sizes)) <= 1
+    return storage.structured_bits(sum(sizes[:kept]), groups), "exact" if len(set(sizes)) <= 1 else "bound"
 
 
 def _n_m(how: PruneNM, task: ResolvedTask) -> int:
@@ -138,21 +153,19 @@ def _n_m(how: PruneNM, task: ResolvedTask) -> int:
     return storage.n_m_bits(slots, groups, how.n, how.m)
 
 
-def _low_rank(how: LowRank, layer: Layer, last_mu: float) -> tuple[int, bool]:
+def _low_rank(how: LowRank, layer: Layer, last_mu: float) -> tuple[int, Basis]:
     rows, columns = layer.matrix(how.conv_scheme)
     if how.rank != "auto":
-        return storage.low_rank_bits(rows, columns, how.rank, how.bits), True
-    return storage.low_rank_bits(rows, columns, _rank_bound(how, layer, rows, columns, last_mu), how.bits), False
+        return storage.low_rank_bits(rows, columns, how.rank, how.bits), "exact"
+    return storage.low_rank_bits(rows, columns, _rank_bound(how, layer, rows, columns, last_mu), how.bits), "bound"
 
 
 def _rank_bound(how: LowRank, layer: Layer, rows: int, columns: int, last_mu: float) -> int:
-    """A rank that automatic selection is not expected to exceed.
+    """The largest rank that automatic selection can choose.
 
-    Rank r is chosen over rank 0 only if α·C(r) ≤ μ/2 (error relative to ‖V‖²), which bounds r by the last μ; and a
-    rank at which the factors outgrow the matrix saves nothing.
+    Under the relative error, rank r is chosen over rank 0 only if α·C(r) ≤ μ/2, which bounds r by the last μ.
     """
-    bound = max(1, rows * columns // (rows + columns))
     cost = (how.alpha or 0) * (rows + columns) * (layer.pixels if how.criterion == "flops" else 1)
     if how.normalize and cost > 0:
-        bound = min(bound, int(last_mu / 2 / cost))
-    return min(bound, rows, columns)
+        return min(int(last_mu / 2 / cost), rows, columns)
+    return min(rows, columns)

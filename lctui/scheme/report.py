@@ -46,11 +46,12 @@ def _fields(predicted: Predicted) -> dict[str, Any]:
         "compressed_bits": predicted.compressed_bits,
         "compression_ratio": predicted.ratio,
         "exact": predicted.exact,
+        "basis": predicted.basis,
     }
 
 
 def describe_how(task: ResolvedTask) -> str:
-    """A task in a few words: `prune kappa 104`, `low_rank auto alpha 2.5e-09`, and who shares it."""
+    """A task in a few words: `prune kappa=104`, `low_rank auto alpha=2.5e-09`, and who shares it."""
     words = " + ".join(_words(how) for how in members(task.how))
     return words if len(task.layers) == 1 else f"{words} (joint: {', '.join(task.names)})"
 
@@ -61,12 +62,12 @@ def _words(how: Any) -> str:
     for name, value in how.model_dump().items():
         if name == "type" or value is None or value == defaults[name]:
             continue
-        shown = (
-            f"{len(value)} values" if isinstance(value, tuple) else f"{value:g}" if _is_number(value) else str(value)
-        )
-        said.append(shown if name in ("codebook", "values") or (name, value) == ("rank", "auto") else f"{name} {shown}")
+        plain = name in ("codebook", "values") or (name, value) == ("rank", "auto")
+        said.append(_shown(value) if plain else f"{name}={_shown(value)}")
     return " ".join(said)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float)
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} values"
+    return f"{value:g}" if isinstance(value, float) else str(value)
