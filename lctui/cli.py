@@ -133,7 +133,8 @@ def _run_scheme(scheme: Scheme, device: str, source: str, quiet: bool) -> None:
 def _execute(run: Run, prepared: Any, store: Store, display: Display) -> None:
     """Runs in this process, prints the result, and leaves with its exit code."""
     from lctui.headless.tables import result_table
-    from lctui.worker import StopRequest, execute
+    from lctui.runs.stopping import StopRequest
+    from lctui.worker import execute
 
     stop = StopRequest()
     try:
@@ -153,8 +154,8 @@ def _execute(run: Run, prepared: Any, store: Store, display: Display) -> None:
 
 def _run_study(study: Study, device: str, source: str, quiet: bool) -> None:
     from lctui.headless.tables import study_table
+    from lctui.runs.stopping import StopRequest
     from lctui.studies import run_study
-    from lctui.worker import StopRequest
 
     store = _store(None)
     stop = StopRequest()

@@ -1,6 +1,6 @@
 """Error types and exit codes: what can go wrong, and what each failure tells a shell.
 
-Owns the wording helpers that every check shares (`nearest`).  Imports nothing of lctui and prints nothing.
+Owns the wording helpers that every check shares (`nearest`, `printable`).  Imports nothing of lctui and prints nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class BadInput(LctuiError):
 
     def lines(self) -> list[str]:
         """One line a problem, as `FILE: PATH: problem`."""
-        return [f"{self.source}: {problem}" if self.source else str(problem) for problem in self.problems]
+        return [printable(f"{self.source}: {problem}" if self.source else str(problem)) for problem in self.problems]
 
     @classmethod
     def one(cls, source: str, path: str, message: str) -> BadInput:
@@ -72,6 +72,15 @@ class Interrupted(LctuiError):
     """Somebody asked the run to stop; everything up to the last finished batch is kept."""
 
     exit_code = Exit.INTERRUPTED
+
+
+def printable(text: str) -> str:
+    """Text as one line that a terminal only shows: newlines, escape sequences and the like are spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode() for sign in text
+    )
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

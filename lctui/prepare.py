@@ -38,7 +38,7 @@ class Prepared:
     tasks: Sequence[ResolvedTask]
     splits: Splits
     device: torch.device
-    data_digest: str
+    data: data.DataSet
     code_digest: str
 
 
@@ -62,7 +62,7 @@ def prepare(scheme: Scheme, home: Path, device: str, source: str) -> Prepared:
     code = "".join(user_code.source_digest(ref) for ref in (scheme.model.factory, scheme.data.name) if ":" in ref)
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
-    return Prepared(scheme, module, info, resolved_tasks(scheme, info), splits, where, loaded.digest, code)
+    return Prepared(scheme, module, info, resolved_tasks(scheme, info), splits, where, loaded, code)
 
 
 def describe_net(scheme: Scheme, source: str) -> NetInfo:
@@ -134,7 +134,9 @@ def provenance(prepared: Prepared) -> dict[str, Any]:
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
-        "data_sha256": prepared.data_digest,
+        "data_sha256": prepared.data.digest,
+        "data_mean": prepared.data.mean,
+        "data_std": prepared.data.std,
     }
 
 

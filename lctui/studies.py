@@ -12,10 +12,11 @@ from typing import Any
 
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError
 from lctui.prepare import Prepared, prepare
+from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run
 from lctui.scheme import Scheme
 from lctui.scheme.study import Study
-from lctui.worker import C_STEP_VERSION, Observer, StopRequest, execute
+from lctui.worker import C_STEP_VERSION, Observer, execute
 
 
 @dataclass(frozen=True)
@@ -79,4 +80,4 @@ def _run_member(
 def _same(run: Run, prepared: Prepared) -> bool:
     """Would this run's numbers be those of a new one?"""
     meta = run.read("meta.json")
-    return meta.get("c_step_version") == C_STEP_VERSION and meta.get("data_sha256") == prepared.data_digest
+    return meta.get("c_step_version") == C_STEP_VERSION and meta.get("data_sha256") == prepared.data.digest

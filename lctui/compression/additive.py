@@ -22,8 +22,6 @@ TOLERANCE = 1e-6
 Solve = Callable[[Block, Tensor, Compressed | None, float], Compressed]
 """A member's C step: `solve(how, v, previous, energy)` with v [N] and ‖·‖² of the whole task's target."""
 
-Restore = Callable[[Any, Mapping[str, Tensor]], Compressed]
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Additive(Compressed):
@@ -61,6 +59,7 @@ class Additive(Compressed):
         dtype: torch.dtype,
         listed: bool,
     ) -> Additive:
+        # The dispatcher knows every member's form, and imports this module for its own.
         from lctui.compression.dispatch import restore
 
         groups: list[dict[str, Tensor]] = [{} for _ in how]

@@ -9,8 +9,8 @@ cost satisfies the quadrangle inequality.  So a layer is solved by halving: rows
 
 To avoid running this over all points, boundaries are first confined: cut each boundary's range into cells, and let a
 boundary that lies in a cell leave out that cell's points.  Leaving points out never raises a cost, so this smaller
-program, forwards and backwards, bounds from below the cost of every solution with boundary j in that cell.  A cell whose
-bound exceeds the cost of a solution at hand cannot hold the optimum's boundary.
+program, forwards and backwards, bounds from below the cost of every solution with boundary j in that cell.  A cell
+whose bound exceeds the cost of a solution at hand cannot hold the optimum's boundary.
 """
 
 from __future__ import annotations

@@ -98,11 +98,14 @@ def kept(kappa: float | None, fraction: float | None, n: int) -> int:
 
 
 def largest(score: Tensor, kappa: int) -> Tensor:
-    """The κ entries of largest score, ties by lowest index: a mask [N].  Selects without sorting, in O(N)."""
+    """The κ entries of largest score, ties by lowest index: a mask [N].  Selects, without sorting all."""
     count = score.numel()
     if kappa <= 0 or kappa >= count:
         return torch.full_like(score, kappa > 0, dtype=torch.bool)
-    threshold = score.kthvalue(count - kappa + 1).values
+    rest = count - kappa + 1
+    # The κ-th largest, from the shorter side.  Not `kthvalue`: it takes O(N²) time on some orders.
+    fewer = score.topk(min(kappa, rest), largest=kappa <= rest, sorted=False).values
+    threshold = fewer.min() if kappa <= rest else fewer.max()
     keep = score > threshold
     ties = (score == threshold).nonzero().squeeze(1)
     keep[ties[: kappa - int(keep.sum())]] = True

@@ -58,18 +58,17 @@ class _Search:
         spans = list(enumerate(zip(low.tolist(), high.tolist(), strict=True)))
         dropped = torch.cat([self.magnitudes[start:stop] for _, (start, stop) in spans])
         level = torch.cat([torch.full((stop - start,), j, device=low.device) for j, (start, stop) in spans])
-        order = (dropped / self.middles[level]).argsort(stable=True)
+        # From the largest scale downwards p and q only grow: a small q is not lost in the rounding of a large one.
+        order = (dropped / self.middles[level]).argsort(stable=True, descending=True)
         dropped, level = dropped[order], level[order]
-        p, q = self.state(low)
-        p = p - pad((dropped * self.levels.diff()[level]).cumsum(0), (1, 0))
-        q = q - pad(self.levels.square().diff()[level].cumsum(0), (1, 0))
-        # Once every weight is at level zero, q is zero but for rounding.
-        gain = torch.where(q > 0.5 * self.levels[1].square(), p.square() / q, -1)
+        p, q = self.state(high)
+        p = p + pad((dropped * self.levels.diff()[level]).cumsum(0), (1, 0))
+        q = q + pad(self.levels.square().diff()[level].cumsum(0), (1, 0))
+        gain = torch.where(q > 0, p.square() / q, -1)
         best = gain.argmax()
         return gain[best], p[best] / q[best]
 
     def state(self, below: Tensor) -> tuple[Tensor, Tensor]:
         """p and q with `below[j]` magnitudes under the middle of levels j and j + 1."""
         cuts = torch.cat((below.new_zeros(1), below, below.new_full((1,), self.magnitudes.numel())))
-        # Few weights are below the lowest middle, so cuts ascend with the level.
         return self.sums[cuts].diff() @ self.levels, cuts.diff().double() @ self.levels.square()

@@ -111,20 +111,11 @@ def save(
     mark = _MARK
     while any(name.startswith(mark) for name in others):
         mark += _MARK
-    tensors = {name: state[name].detach().to("cpu", copy=True).contiguous() for name in others}
-    hows: list[Any] = []
-    entries = []
-    for place, task in enumerate(tasks):
-        parts = {name: _encode(part) for name, part in task.theta.parts().items()}
-        tensors.update({f"{mark}{place}.{name}": tensor for name, (_, tensor) in parts.items()})
-        how = _dump(task.theta.how)
-        if how not in hows:
-            hows.append(how)
-        entries.append(_task_entry(task, hows.index(how), {name: entry for name, (entry, _) in parts.items()}))
+    hows, entries, tensors = _lay_out(tasks, mark)
+    tensors |= {name: state[name].detach().to("cpu", copy=True).contiguous() for name in others}
     header: dict[str, Any] = {"version": VERSION, "names": list(state), "hows": hows, "tasks": entries}
-    header |= {"aliases": aliases} if aliases else {}
-    header |= {"mark": mark} if mark != _MARK else {}
-    header |= {"extra": dict(extra)} if extra else {}
+    optional = {"aliases": aliases, "mark": mark if mark != _MARK else "", "extra": dict(extra or {})}
+    header |= {name: value for name, value in optional.items() if value}
     header["digest"] = _digest(header, tensors)
     return _write(path, tensors, {_KEY: _json(header)})
 
@@ -195,6 +186,21 @@ def _ties(state: Mapping[str, Tensor], layers: list[str]) -> dict[str, str]:
                 raise ValueError(f"{name!r} and {owner!r} are one tensor: only one of them can be compressed")
             aliases[name] = owner
     return aliases
+
+
+def _lay_out(tasks: Sequence[ArtifactTask], mark: str) -> tuple[list[Any], list[dict[str, Any]], dict[str, Tensor]]:
+    """The compressions, each once; what the header says of every task; and the tensors to store."""
+    hows: list[Any] = []
+    entries: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
+    for place, task in enumerate(tasks):
+        parts = {name: _encode(part) for name, part in task.theta.parts().items()}
+        tensors |= {f"{mark}{place}.{name}": tensor for name, (_, tensor) in parts.items()}
+        how = _dump(task.theta.how)
+        if how not in hows:
+            hows.append(how)
+        entries.append(_task_entry(task, hows.index(how), {name: entry for name, (entry, _) in parts.items()}))
+    return hows, entries, tensors
 
 
 def _encode(part: Part) -> tuple[_Entry, Tensor]:

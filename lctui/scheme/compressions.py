@@ -237,10 +237,6 @@ How = Annotated[
 ]
 """What a task does: one compression, or the sum of several."""
 
-UNION_TAGS = frozenset(KINDS) | {"one", "sum"}
-"""What pydantic puts into an error's location for the unions above; no field of a scheme has such a name."""
-
-
 def members(how: Block | list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:
     """The compressions that `how` adds up: one, or several."""
     return tuple(how) if isinstance(how, list | tuple) else (how,)

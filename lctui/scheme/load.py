@@ -15,10 +15,9 @@ from pydantic_core import ErrorDetails
 
 from lctui.errors import BadInput, Problem, choices_hint, not_one_of
 from lctui.scheme.check import check_scheme
-from lctui.scheme.compressions import KINDS, UNION_TAGS, Block
+from lctui.scheme.compressions import KINDS, Block
+from lctui.scheme.json_file import read_json
 from lctui.scheme.models import Data, Model, Scheme, Task
-
-MAX_BYTES = 4 * 2**20
 
 Place = tuple[str | int, ...]
 
@@ -41,7 +40,41 @@ def parse_scheme(raw: Any, source: str) -> Scheme:
     scheme, problems = find_problems(raw)
     if scheme is None or problems:
         raise BadInput(source, problems)
-    return scheme
+    return anchor(scheme, source)
+
+
+def anchor(scheme: Scheme, source: str) -> Scheme:
+    """The scheme with absolute paths: a run must find its files again from any folder.
+
+    Relative ones are looked for in the current folder first, then beside the scheme file.
+
+    Raises:
+        BadInput: a file that the scheme names is not there.
+    """
+    problems: list[Problem] = []
+    folders = dict.fromkeys((Path.cwd(), Path(source).absolute().parent))
+
+    def absolute(name: str, where: str) -> str:
+        file, colon, function = name.rpartition(":") if where != "model.weights" else (name, "", "")
+        if colon and not file.endswith(".py"):
+            return name  # a module, or nothing of the user's at all
+        if not colon and where != "model.weights":
+            return name
+        path = Path(file).expanduser()
+        found = next((folder / path for folder in folders if (folder / path).is_file()), None)
+        if found is None:
+            looked = " or ".join(str(folder) for folder in folders)
+            problems.append(Problem(where, f"no file {file!r}" + ("" if path.is_absolute() else f" in {looked}")))
+        return f"{found or path}{colon}{function}"
+
+    model = {"factory": absolute(scheme.model.factory, "model.factory")}
+    if scheme.model.weights is not None:
+        model["weights"] = absolute(scheme.model.weights, "model.weights")
+    data = {"name": absolute(scheme.data.name, "data.name")}
+    if problems:
+        raise BadInput(source, problems)
+    changes = {"model": scheme.model.model_copy(update=model), "data": scheme.data.model_copy(update=data)}
+    return scheme.model_copy(update=changes)
 
 
 def find_problems(raw: Any) -> tuple[Scheme | None, list[Problem]]:
@@ -76,55 +109,11 @@ def _valid(block: type[BaseModel], raw: Any) -> BaseModel | None:
         return None
 
 
-def read_json(path: Path) -> Any:
-    """Parsed JSON of a file; refuses duplicate keys, NaN, and files over 4 MiB.
-
-    Raises:
-        BadInput: the file is missing, unreadable or not JSON; says where.
-    """
-    source = str(path)
-    try:
-        if path.is_dir():
-            raise BadInput.one(source, "", "is a folder, not a scheme file")
-        if path.stat().st_size > MAX_BYTES:
-            raise BadInput.one(source, "", f"is larger than {MAX_BYTES // 2**20} MiB: not a scheme file")
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput.one(source, "", "no such file") from None
-    except OSError as error:
-        raise BadInput.one(source, "", f"cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput.one(source, "", f"is not UTF-8 text (byte {error.start})") from None
-    try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise BadInput.one(
-            source, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
-    except RecursionError:
-        raise BadInput.one(source, "", "is nested too deeply") from None
-    except ValueError as error:
-        raise BadInput.one(source, "", f"is not JSON: {error}") from None
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice in one object")
-    return result
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def word_errors(error: ValidationError, raw: Any, root: type[BaseModel] = Scheme) -> list[Problem]:
     """A pydantic error of `root` as problems with the contract's paths and words, one a place."""
     places: dict[Place, list[tuple[ErrorDetails, Place]]] = {}
     for detail in error.errors(include_url=False):
-        path = _path_in(raw, detail)
+        path = _path_in(detail)
         places.setdefault(path, []).append((detail, path))
     problems = []
     for path, found in places.items():
@@ -140,24 +129,20 @@ def _is_echo(detail: ErrorDetails) -> bool:
     return detail["type"] == "too_short" and len(given) >= detail.get("ctx", {}).get("min_length", 0)
 
 
-def _path_in(raw: Any, detail: ErrorDetails) -> Place:
+def _path_in(detail: ErrorDetails) -> Place:
     """The error's place in the file: pydantic's location without the names of union members."""
     path: list[str | int] = []
-    here = raw
-    *_, end = enumerate(detail["loc"])
-    for place, key in enumerate(detail["loc"]):
-        if _has(here, key):
-            here = here[key]
-        elif (place, key) != end or detail["type"] != "missing" or key in UNION_TAGS:
-            continue
+    keys = iter(detail["loc"])
+    for key in keys:
         path.append(key)
+        if key == "how":
+            # Next are the union's member and, for a sum, an item; then the kind of compression.
+            if next(keys, None) == "sum":
+                path += [item for item in (next(keys, None),) if item is not None]
+            next(keys, None)
+        elif key == "rank":
+            break
     return tuple(path)
-
-
-def _has(value: Any, key: str | int) -> bool:
-    if isinstance(key, int):
-        return isinstance(value, list | tuple) and key < len(value)
-    return isinstance(value, dict) and key in value
 
 
 def _word(details: list[ErrorDetails], path: Place, raw: Any, root: type[BaseModel]) -> Problem:

@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError
 
 from lctui.errors import BadInput, Problem
 from lctui.scheme.compressions import Block
-from lctui.scheme.load import find_problems, parse_scheme, read_json, word_errors
+from lctui.scheme.json_file import read_json, unfit
+from lctui.scheme.load import anchor, find_problems, parse_scheme, word_errors
 from lctui.scheme.models import Name, Scheme
 
 MAX_RUNS = 10_000
@@ -101,7 +102,7 @@ def parse_study(raw: Any, source: str, overrides: dict[str, Any]) -> Study:
             schemes.append(scheme)
     if problems:
         raise BadInput(source, _only_once(problems))
-    return Study(file.study, tuple(schemes))
+    return Study(file.study, tuple(anchor(scheme, source) for scheme in schemes))
 
 
 def _only_once(problems: list[Problem]) -> list[Problem]:

@@ -1,0 +1,85 @@
+"""What the tests share: a small real scheme, the command line in a process of its own, and where full MNIST is."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+TINY: dict[str, Any] = {
+    "version": 1,
+    "name": "tiny",
+    "model": {"factory": "lenet300", "args": {"classes": 2}},
+    "data": {"name": "mnist_sample", "classes": [3, 8], "validation": 0.1},
+    "reference": {"epochs": 2, "batch_size": 32, "lr": 0.05},
+    "compress": [
+        {"layers": ["fc1"], "how": {"type": "prune", "kappa": 5000}},
+        {"layers": ["fc2"], "how": [{"type": "low_rank", "rank": 2}, {"type": "prune", "kappa": 50}]},
+        {"layers": ["fc3"], "how": {"type": "quantize", "k": 4}},
+    ],
+    "lc": {"mu": {"start": 0.01, "factor": 1.5, "steps": 3}},
+    "l_step": {"epochs": 2, "batch_size": 64, "lr": 0.05},
+    "seed": 3,
+}
+"""A scheme on real images of two digits that runs in a second or two."""
+
+
+def tiny(**changes: Any) -> dict[str, Any]:
+    """The tiny scheme with top-level fields replaced."""
+    return copy.deepcopy(TINY) | changes
+
+
+@pytest.fixture
+def scheme_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the tiny scheme, with top-level fields replaced, to a file."""
+
+    def write(name: str = "scheme.json", **changes: Any) -> Path:
+        path = tmp_path / name
+        path.write_text(json.dumps(tiny(**changes)))
+        return path
+
+    return write
+
+
+class Cli:
+    """`lctui` in a process of its own, on a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = os.environ | {"LCTUI_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120"}
+
+    def __call__(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end."""
+        command = [sys.executable, "-m", "lctui", *map(str, arguments)]
+        options = {"env": self.env, "cwd": self.home.parent} | options
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """Starts it."""
+        command = [sys.executable, "-m", "lctui", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=self.env, cwd=self.home.parent, **(pipes | options))
+
+    def runs(self) -> list[Path]:
+        """The run folders."""
+        return [path for path in (self.home / "runs").glob("*") if not path.name.startswith(".")]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The command line on an empty home."""
+    return Cli(tmp_path / "home")
+
+
+def without_times(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what two equal runs differ in: identity and seconds."""
+    return {name: value for name, value in result.items() if name not in ("id", "seconds")}
