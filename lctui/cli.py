@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lctui.errors import BadInput, Exit, Interrupted, LctuiError
+from lctui.runs.process import share_the_cores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -266,11 +267,11 @@ def resume(
     run: RunName, detach: Detach = False, device: Device = None, quiet: QuietFlag = False, home: Home = None
 ) -> None:
     """Go on from a run's last checkpoint."""
-    from lctui.runs.control import require_resumable
+    from lctui.runs.control import prepare_to_resume
 
     store = _store(home)
     found = store.find(run)
-    require_resumable(found)
+    prepare_to_resume(found)
     device = device or str(found.read("meta.json").get("requested_device", "auto"))
     if detach:
         _launch(store, found, device)
@@ -366,6 +367,7 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """The `lctui` command."""
+    share_the_cores()
     sys.exit(_guarded(lambda: app(standalone_mode=False)))
 
 

@@ -1,14 +1,18 @@
 """Error types and exit codes: what can go wrong, and what each failure tells a shell.
 
-Owns the wording helpers that every check shares (`nearest`, `printable`).  Imports nothing of lctui and prints nothing.
+Owns the wording helpers that every check shares (`nearest`, `shown`, `printable`).  Imports nothing of lctui and
+prints nothing.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+
+MAX_SHOWN = 60
 
 
 class Exit(IntEnum):
@@ -83,9 +87,23 @@ def printable(text: str) -> str:
     )
 
 
+def shown(value: object) -> str:
+    """A value as a file has it, shortened."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = repr(value)
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Text, cut where it gets longer than a line should quote."""
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The choice that `name` was most likely meant to be, or None if nothing is close."""
-    found = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(shortened(str(name)), list(choices), n=1, cutoff=0.5)
     return found[0] if found else None
 
 
@@ -99,4 +117,5 @@ def choices_hint(name: object, choices: Iterable[str]) -> str:
 
 def not_one_of(name: object, choices: Iterable[str]) -> str:
     """Wording for a name that does not exist: the value, the nearest valid one, and all of them while they are few."""
-    return f"{name!r} is not known{choices_hint(name, choices)}"
+    value = shortened(repr(name)) if isinstance(name, str) else shown(name)
+    return f"{value} is not known{choices_hint(name, choices)}"

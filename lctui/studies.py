@@ -12,6 +12,7 @@ from typing import Any
 
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError
 from lctui.prepare import Prepared, prepare
+from lctui.runs.control import prepare_to_resume
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run
 from lctui.scheme import Scheme
@@ -67,6 +68,8 @@ def _run_member(
         say(f"  already done: run {finished.id}")
         return Member(scheme.name, finished.read("result.json"), reused=True)
     unfinished = next((run for run in twins if run.status() in ("interrupted", "crashed")), None)
+    if unfinished is not None:
+        prepare_to_resume(unfinished)
     run = unfinished or new_run(store, scheme, device, study=study.name)
     try:
         return Member(scheme.name, execute(run, prepared, store.home, stop, observer), reused=False)

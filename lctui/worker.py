@@ -103,7 +103,7 @@ class _Worker:
 
     def work(self) -> Numbers:
         """The whole run; whatever ends it, the folder says so."""
-        self.run.file("stop").unlink(missing_ok=True)
+        self._look_for_stop()
         self.run.file("result.json").unlink(missing_ok=True)
         meta = {"fingerprint": self.scheme.fingerprint(), "c_step_version": C_STEP_VERSION}
         atomic.write_json(self.run.file("meta.json"), self.run.read("meta.json") | meta | provenance(self.prepared))
@@ -116,6 +116,7 @@ class _Worker:
         except Interrupted:
             self._save()
             self._emit(events.RunInterrupted(self.phase, self.state.step, *self._position()))
+            self.run.file("stop").unlink(missing_ok=True)  # the request is met: a resume must not find it
             self.status.close("interrupted")
             raise
         except LctuiError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: tests share the cores with one another
+
 import copy
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable

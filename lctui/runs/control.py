@@ -34,10 +34,15 @@ def request_stop(run: Run, timeout: float = STOP_TIMEOUT_SECONDS) -> Status:
     return run.status()
 
 
-def require_resumable(run: Run) -> None:
-    """Raises BadInput if the run is finished or running."""
+def prepare_to_resume(run: Run) -> None:
+    """Withdraws a request to stop that a dead worker never met.
+
+    Raises:
+        BadInput: the run is finished or running.
+    """
     status = run.status()
     if status == "finished":
         raise BadInput.one("", run.id, f"is finished; `lctui show {run.id}` shows its result")
     if status in ("running", "stalled", "starting"):
         raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
+    run.file("stop").unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from lctui.errors import Problem, choices_hint, nearest, not_one_of
+from lctui.errors import Problem, choices_hint, nearest, not_one_of, shortened, shown
 from lctui.scheme.compressions import LowRank, Prune, PruneStructured, QuantizeAdaptive, members
 from lctui.scheme.models import Data, Model, Scheme, Task
 from lctui.scheme.net import BUILT_IN, BUILT_IN_DATA, DataInfo, Layer, NetInfo, describe_built_in
@@ -44,16 +44,13 @@ def check_scheme(
 
     Without `net`, layers are checked only if the factory is built in.
     """
-    problems = check_factory(model)
-    if data is not None:
-        problems += check_data(data)
-    if problems:
-        return problems
-    net = net or describe(model)
+    unbuildable = check_factory(model)
+    bad_data = check_data(data) if data is not None else []
+    net = None if unbuildable else net or describe(model)
     if net is None:
-        return problems
-    problems += _check_fit(model, data, net)
-    return problems + resolve(tasks, net)[1]
+        return unbuildable + bad_data
+    misfits = [] if bad_data else _check_fit(model, data, net)
+    return bad_data + misfits + resolve(tasks, net)[1]
 
 
 def describe(model: Model) -> NetInfo | None:
@@ -75,13 +72,13 @@ def check_model_args(model: Model) -> list[Problem]:
     """Problems with the arguments of a built-in net."""
     known = list(inspect.signature(BUILT_IN[model.factory]).parameters)
     problems = [
-        Problem(f"model.args.{name}", f"unknown argument of {model.factory}{choices_hint(name, known)}")
+        Problem(f"model.args.{shortened(name)}", f"unknown argument of {model.factory}{choices_hint(name, known)}")
         for name in model.args
         if name not in known
     ]
     classes = model.args.get("classes", 10)
     if isinstance(classes, bool) or not isinstance(classes, int) or not 2 <= classes <= 100_000:
-        problems.append(Problem("model.args.classes", f"{classes!r} must be a whole number from 2 to 100000"))
+        problems.append(Problem("model.args.classes", f"{shown(classes)} must be a whole number from 2 to 100000"))
     return problems
 
 
@@ -93,7 +90,9 @@ def check_data(data: Data) -> list[Problem]:
             return []
         known = not_one_of(data.name, BUILT_IN_DATA)
         return [Problem("data.name", f"{known}, or module:function of your own")]
-    problems = [Problem(f"data.args.{name}", f"the built-in {data.name} takes no arguments") for name in data.args]
+    problems = [
+        Problem(f"data.args.{shortened(name)}", f"the built-in {data.name} takes no arguments") for name in data.args
+    ]
     return problems + [
         Problem(f"data.classes.{i}", f"{label} must be a class of {data.name}: 0 to {info.classes - 1}")
         for i, label in enumerate(data.classes or ())

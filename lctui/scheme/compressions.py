@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PlainSerializer, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    model_validator,
+)
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
@@ -19,10 +29,20 @@ NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False
 Flag = Annotated[bool, Field(strict=True)]
 Kappa = Annotated[
     NonNegativeFloat,
-    # A count reads and is written as a count: 104, not 104.0.
-    AfterValidator(lambda kappa: int(kappa) if kappa == int(kappa) else kappa),
+    # A count reads and is written as a count: 104, not 104.0.  Beyond 2⁵³ floats no longer count.
+    AfterValidator(lambda kappa: int(kappa) if kappa == int(kappa) and kappa < 2**53 else kappa),
     PlainSerializer(lambda kappa: kappa, return_type=int | float),
 ]
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} must be a number")
+    return value
+
+
+NumberChoice = BeforeValidator(_not_bool)
+"""For a choice among numbers: Python's True equals 1, a file's true does not."""
 
 
 class Block(BaseModel):
@@ -172,7 +192,7 @@ class LowRank(Block):
     """Measure the error relative to the layer's squared norm (rank auto), so that one α suits every layer."""
     conv_scheme: Literal["scheme_1", "scheme_2"] = "scheme_2"
     """How filters [n, c, h, w] become a matrix: scheme_1 is n × c·h·w, scheme_2 is n·h × c·w."""
-    bits: Literal[32, 16] = 32
+    bits: Annotated[Literal[32, 16], NumberChoice] = 32
     """Bits a factor's entry is stored in."""
 
     @model_validator(mode="after")
@@ -236,6 +256,7 @@ How = Annotated[
     Discriminator(_one_or_sum),
 ]
 """What a task does: one compression, or the sum of several."""
+
 
 def members(how: Block | list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:
     """The compressions that `how` adds up: one, or several."""

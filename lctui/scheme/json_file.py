@@ -75,7 +75,7 @@ def unfit(value: Any) -> str | None:
             if isinstance(item, float) and not math.isfinite(item):
                 return f"{item} is not a JSON number"
             if isinstance(item, str) and not _is_text(item):
-                return f"{ascii(item[:40])} is not text: it holds half a character"
+                return f"{item[:40]!a} is not text: it holds half a character"
             below += [*item, *item.values()] if isinstance(item, dict) else item if isinstance(item, list) else ()
         if not below:
             return None

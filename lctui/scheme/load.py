@@ -6,14 +6,13 @@ says, and needs no torch: rules about layers are checked here for the built-in n
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lctui.errors import BadInput, Problem, choices_hint, not_one_of
+from lctui.errors import BadInput, Problem, choices_hint, not_one_of, shortened, shown
 from lctui.scheme.check import check_scheme
 from lctui.scheme.compressions import KINDS, Block
 from lctui.scheme.json_file import read_json
@@ -37,53 +36,65 @@ def parse_scheme(raw: Any, source: str) -> Scheme:
     Raises:
         BadInput: with all problems.
     """
-    scheme, problems = find_problems(raw)
+    scheme, problems = find_problems(raw, source)
     if scheme is None or problems:
         raise BadInput(source, problems)
-    return anchor(scheme, source)
+    return scheme
 
 
-def anchor(scheme: Scheme, source: str) -> Scheme:
-    """The scheme with absolute paths: a run must find its files again from any folder.
+def anchor(scheme: Scheme, source: str) -> tuple[Scheme, list[Problem]]:
+    """The scheme with absolute paths, and the files it names that are not there.
 
-    Relative ones are looked for in the current folder first, then beside the scheme file.
-
-    Raises:
-        BadInput: a file that the scheme names is not there.
+    A run must find its files again from any folder.  Relative paths are looked for in the current folder first, then
+    beside the scheme file.
     """
+    folders = tuple(dict.fromkeys((Path.cwd(), Path(source).absolute().parent)))
+    model, data = scheme.model, scheme.data
+    places = {"model.factory": _of_function(model.factory), "data.name": _of_function(data.name)}
+    if model.weights is not None:
+        places["model.weights"] = (model.weights, "")
+    names: dict[str, str] = {}
     problems: list[Problem] = []
-    folders = dict.fromkeys((Path.cwd(), Path(source).absolute().parent))
-
-    def absolute(name: str, where: str) -> str:
-        file, colon, function = name.rpartition(":") if where != "model.weights" else (name, "", "")
-        if colon and not file.endswith(".py"):
-            return name  # a module, or nothing of the user's at all
-        if not colon and where != "model.weights":
-            return name
-        path = Path(file).expanduser()
-        found = next((folder / path for folder in folders if (folder / path).is_file()), None)
+    for where, (file, function) in places.items():
+        if not file:
+            continue
+        found = _find(file, folders)
         if found is None:
-            looked = " or ".join(str(folder) for folder in folders)
-            problems.append(Problem(where, f"no file {file!r}" + ("" if path.is_absolute() else f" in {looked}")))
-        return f"{found or path}{colon}{function}"
-
-    model = {"factory": absolute(scheme.model.factory, "model.factory")}
-    if scheme.model.weights is not None:
-        model["weights"] = absolute(scheme.model.weights, "model.weights")
-    data = {"name": absolute(scheme.data.name, "data.name")}
-    if problems:
-        raise BadInput(source, problems)
-    changes = {"model": scheme.model.model_copy(update=model), "data": scheme.data.model_copy(update=data)}
-    return scheme.model_copy(update=changes)
+            looked = "" if Path(file).expanduser().is_absolute() else f" in {' or '.join(map(str, folders))}"
+            problems.append(Problem(where, f"no file {file!r}{looked}"))
+        else:
+            names[where] = f"{found}{function}"
+    model = model.model_copy(update=_under("model", names))
+    data = data.model_copy(update=_under("data", names))
+    return scheme.model_copy(update={"model": model, "data": data}), problems
 
 
-def find_problems(raw: Any) -> tuple[Scheme | None, list[Problem]]:
-    """The scheme if its fields are valid, and everything that is wrong with it."""
+def _of_function(name: str) -> tuple[str, str]:
+    """The file of a function's name and the rest of the name; no file for a module's function and for built-ins."""
+    file, colon, function = name.rpartition(":")
+    return (file, colon + function) if file.endswith(".py") or "/" in file else ("", name)
+
+
+def _find(file: str, folders: tuple[Path, ...]) -> Path | None:
+    try:
+        path = Path(file).expanduser()
+        return next((folder / path for folder in folders if (folder / path).is_file()), None)
+    except (OSError, RuntimeError):  # too long for a file's name; no such user's home
+        return None
+
+
+def _under(block: str, names: dict[str, str]) -> dict[str, str]:
+    return {where.removeprefix(f"{block}."): name for where, name in names.items() if where.startswith(f"{block}.")}
+
+
+def find_problems(raw: Any, source: str) -> tuple[Scheme | None, list[Problem]]:
+    """The scheme with absolute paths if its fields are valid, and everything that is wrong with it."""
     try:
         scheme = Scheme.model_validate(raw)
     except ValidationError as error:
         return None, [*word_errors(error, raw), *_problems_of_valid_parts(raw)]
-    return scheme, check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)))
+    scheme, missing = anchor(scheme, source)
+    return scheme, missing + check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)))
 
 
 def _problems_of_valid_parts(raw: Any) -> list[Problem]:
@@ -145,12 +156,16 @@ def _path_in(detail: ErrorDetails) -> Place:
     return tuple(path)
 
 
+def _dotted(path: Place) -> str:
+    return ".".join(shortened(str(key)) for key in path)
+
+
 def _word(details: list[ErrorDetails], path: Place, raw: Any, root: type[BaseModel]) -> Problem:
     detail = details[0]
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
-    dotted = ".".join(map(str, path))
+    dotted = _dotted(path)
     if len(details) > 1 and path and path[-1] == "rank":
-        return Problem(dotted, f'{_show(given)} must be a whole number of at least 0, or "auto"')
+        return Problem(dotted, f'{shown(given)} must be a whole number of at least 0, or "auto"')
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _word_union(given, dotted)
     if kind == "extra_forbidden":
@@ -182,14 +197,14 @@ def _word(details: list[ErrorDetails], path: Place, raw: Any, root: type[BaseMod
     }
     if kind == "value_error":
         return Problem(dotted, str(context["error"]))
-    rule = rules.get(kind, detail["msg"]).format(**context)
-    return Problem(dotted, rule if kind == "missing" else f"{_show(given)} {rule}")
+    rule = rules[kind].format(**context) if kind in rules else detail["msg"]
+    return Problem(dotted, rule if kind == "missing" else f"{shown(given)} {rule}")
 
 
 def _word_union(given: Any, dotted: str) -> Problem:
     types = sorted({tag.split(":")[0] for tag in KINDS})
     if not isinstance(given, dict):
-        return Problem(dotted, f'{_show(given)} must be an object such as {{"type": "prune", "kappa": 100}}, or a list')
+        return Problem(dotted, f'{shown(given)} must be an object such as {{"type": "prune", "kappa": 100}}, or a list')
     if "type" not in given:
         return Problem(f"{dotted}.type", f"is missing (one of: {', '.join(types)})")
     if given["type"] == "quantize":
@@ -199,9 +214,9 @@ def _word_union(given: Any, dotted: str) -> Problem:
 
 
 def _word_literal(detail: ErrorDetails, path: Place, raw: Any, root: type[BaseModel]) -> Problem:
-    dotted = ".".join(map(str, path))
+    dotted = _dotted(path)
     if path == ("version",):
-        return Problem(dotted, f"{_show(detail['input'])} is not a version this lctui reads; it reads version 1")
+        return Problem(dotted, f"{shown(detail['input'])} is not a version this lctui reads; it reads version 1")
     block, name = _block_at(raw, path[:-1], root), path[-1]
     choices: tuple[Any, ...] = ()
     if block is not None and isinstance(name, str):
@@ -242,12 +257,3 @@ def _compression_of(raw: Any) -> type[Block] | None:
 
 def _is_block(part: Any) -> bool:
     return isinstance(part, type) and issubclass(part, Block)
-
-
-def _show(value: Any) -> str:
-    """A value as the file has it, shortened."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

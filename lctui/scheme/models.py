@@ -19,11 +19,14 @@ from lctui.scheme.compressions import (
     Fraction,
     How,
     NonNegativeFloat,
+    NumberChoice,
     Positive,
     PositiveFloat,
 )
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+_PRINTED = r"^[^\x00-\x1f\x7f-\x9f]+$"
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_PRINTED)]
+Location = Annotated[str, Field(min_length=1, max_length=4096, pattern=_PRINTED)]
 Momentum = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Decay = Annotated[float, Field(strict=True, gt=0, le=1)]
 
@@ -31,18 +34,18 @@ Decay = Annotated[float, Field(strict=True, gt=0, le=1)]
 class Model(Block):
     """The net."""
 
-    factory: Name
+    factory: Location
     """A built-in (lenet5, lenet300), torchvision:NAME, package.module:function or path/to/file.py:function."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for the factory."""
-    weights: Name | None = None
+    weights: Location | None = None
     """A file of trained weights (.safetensors or .pt) to start from, in place of training a reference."""
 
 
 class Data(Block):
     """The data set, and how it is split."""
 
-    name: Name
+    name: Location
     """A built-in (mnist, fashion_mnist, kmnist, cifar10, mnist_sample), or module:function returning (train, test)."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for a function of your own."""
@@ -167,7 +170,7 @@ class LStep(Sgd):
 class Scheme(Block):
     """A compression scheme: net, data, reference, tasks, LC loop, L step, seed and precision."""
 
-    version: Literal[1] = 1
+    version: Annotated[Literal[1], NumberChoice] = 1
     """Version of this file format."""
     name: Name = "scheme"
     """What runs of this scheme are called."""

@@ -18,10 +18,11 @@ from pydantic import Field, ValidationError
 from lctui.errors import BadInput, Problem
 from lctui.scheme.compressions import Block
 from lctui.scheme.json_file import read_json, unfit
-from lctui.scheme.load import anchor, find_problems, parse_scheme, word_errors
+from lctui.scheme.load import find_problems, parse_scheme, word_errors
 from lctui.scheme.models import Name, Scheme
 
 MAX_RUNS = 10_000
+MAX_LABEL = 40
 
 
 class Variant(Block):
@@ -89,34 +90,37 @@ def parse_study(raw: Any, source: str, overrides: dict[str, Any]) -> Study:
     base = _overridden(file.base, overrides, source)
     schemes: list[Scheme] = []
     problems: list[Problem] = []
-    # A base that fails alone makes every member fail in the same places: say it once.
-    base_problems = {str(problem) for problem in find_problems(base)[1]}
+    taken: set[str] = set()
+    # What is wrong with the base is wrong with every member that does not replace it: say it once.
+    in_base = find_problems(base, source)[1]
     for where, name, settings in _members(file, source):
-        scheme, found = _member(base, name, settings, where)
-        fresh = [problem for problem in found if str(problem) not in base_problems]
-        problems += [Problem(f"{where}.{p.path}" if p.path else where, p.message) for p in fresh]
-        if found and not fresh:
-            problems += [Problem(f"base.{p.path}", p.message) for p in found]
-            break
+        scheme, found = _member(base, name, settings, source)
+        problems += [
+            Problem(f"base.{p.path}" if p.path else "base", p.message)
+            if p in in_base
+            else Problem(f"{where}.{p.path}" if p.path else where, p.message)
+            for p in found
+        ]
+        if name in taken:
+            problems.append(Problem(where.removesuffix(".set"), f"makes two runs that are both called {name!r}"))
+        taken.add(name)
         if scheme is not None:
             schemes.append(scheme)
     if problems:
-        raise BadInput(source, _only_once(problems))
-    return Study(file.study, tuple(anchor(scheme, source) for scheme in schemes))
+        raise BadInput(source, dict.fromkeys(problems))
+    return Study(file.study, tuple(schemes))
 
 
-def _only_once(problems: list[Problem]) -> list[Problem]:
-    return list(dict.fromkeys(problems))
-
-
-def _member(base: Any, name: str, settings: dict[str, Any], where: str) -> tuple[Scheme | None, list[Problem]]:
+def _member(
+    base: dict[str, Any], name: str, settings: dict[str, Any], source: str
+) -> tuple[Scheme | None, list[Problem]]:
     raw = copy.deepcopy(base)
     bad = [Problem(path, text) for path, value in settings.items() if (text := set_path(raw, path, value))]
     if bad:
         return None, bad
-    if name:
+    if name and isinstance(raw.get("name", ""), str):
         raw["name"] = f"{raw.get('name', 'scheme')}/{name}"
-    return find_problems(raw)
+    return find_problems(raw, source)
 
 
 def _members(file: StudyFile, source: str) -> list[tuple[str, str, dict[str, Any]]]:
@@ -130,15 +134,21 @@ def _members(file: StudyFile, source: str) -> list[tuple[str, str, dict[str, Any
     result = []
     # A grid of nothing has one point, the base itself: it is a run only when there is nothing else.
     if file.grid or not file.variants:
-        for values in itertools.product(*file.grid.values()):
-            settings = dict(zip(file.grid, values, strict=True))
-            result.append(("grid", ",".join(_label(path, value) for path, value in settings.items()), settings))
+        for places in itertools.product(*map(range, sizes)):
+            point = dict(zip(file.grid, places, strict=True))
+            settings = {path: file.grid[path][place] for path, place in point.items()}
+            name = ",".join(_label(path, file.grid[path], place) for path, place in point.items())
+            result.append(("grid", name, settings))
     result += [(f"variants.{i}.set", variant.name, variant.set) for i, variant in enumerate(file.variants)]
     return result
 
 
-def _label(path: str, value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+def _label(path: str, values: list[Any], place: int) -> str:
+    """A grid's value in a run's name: `0.kappa=104`; what is too long for a name goes by its number, from 1."""
+    value = values[place]
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) > MAX_LABEL or not text.isprintable():
+        text = f"#{place + 1}"
     parts = path.split(".")
     # κ of several tasks must not look alike: keep the task's number where there is one.
     short = f"{parts[1]}.{parts[-1]}" if parts[0] == "compress" and len(parts) > 2 else parts[-1]
@@ -146,23 +156,31 @@ def _label(path: str, value: Any) -> str:
 
 
 def set_path(raw: Any, path: str, value: Any) -> str | None:
-    """Sets a field by dotted path, in place; returns what is wrong with the path, or None."""
+    """Sets a field by dotted path, in place; returns what is wrong with the path or the value, or None."""
+    if (problem := unfit(value)) is not None:
+        return problem
     *parents, last = path.split(".")
     here = raw
     for done, key in enumerate(parents):
         if isinstance(here, dict):
             here = here.setdefault(key, {})
-        elif isinstance(here, list) and key.isdecimal() and int(key) < len(here):
-            here = here[int(key)]
+        elif (item := _item(here, key)) is not None:
+            here = here[item]
         else:
             return _dead_end(here, ".".join(parents[:done]) or "the scheme", key)
     if isinstance(here, dict):
         here[last] = copy.deepcopy(value)
         return None
-    if isinstance(here, list) and last.isdecimal() and int(last) < len(here):
-        here[int(last)] = copy.deepcopy(value)
+    if (item := _item(here, last)) is not None:
+        here[item] = copy.deepcopy(value)
         return None
     return _dead_end(here, ".".join(parents) or "the scheme", last)
+
+
+def _item(here: Any, key: str) -> int | None:
+    """The item of a list that a key numbers; None if there is none."""
+    numbers = isinstance(here, list) and key.isdecimal() and len(key) <= len(str(len(here)))
+    return int(key) if numbers and int(key) < len(here) else None
 
 
 def _dead_end(here: Any, where: str, key: str) -> str:
