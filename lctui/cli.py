@@ -126,7 +126,8 @@ def _run_scheme(scheme: Scheme, device: str, source: str, quiet: bool) -> None:
     store = _store(None)
     with _watched(quiet) as display:
         _check_writable(store)
-        prepared = prepare(scheme, store.home, device, source)
+        with display:
+            prepared = prepare(scheme, store.home, device, source, display.download)
         run = new_run(store, scheme, device)
         _execute(run, prepared, store, display)
 
@@ -163,7 +164,7 @@ def _run_study(study: Study, device: str, source: str, quiet: bool) -> None:
     with _watched(quiet) as display:
         _check_writable(store)
         with stop.on_signals(), display:
-            members = run_study(study, store, device, source, stop, display, display.say)
+            members = run_study(study, store, device, source, stop, display)
         results = [member.result for member in members]
         _print_json({"study": study.name, "runs": results})
         display.table(study_table(study.name, results))
@@ -279,7 +280,8 @@ def resume(
     with _watched(quiet) as display:
         from lctui.prepare import prepare
 
-        prepared = prepare(found.scheme(), store.home, device, str(found.file("scheme.json")))
+        with display:
+            prepared = prepare(found.scheme(), store.home, device, str(found.file("scheme.json")), display.download)
         _execute(found, prepared, store, display)
 
 

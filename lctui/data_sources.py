@@ -27,7 +27,7 @@ from lctui.user_code import one_line
 ENVIRONMENT = "LCTUI_DATA"
 """The environment variable that names a folder of data sets, laid out as torchvision does."""
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
 """Told what is being downloaded, and how far it is."""
 
 _IDX = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
@@ -215,14 +215,12 @@ def fetch(url: str, target: Path, md5: str, progress: Progress | None = None) ->
 
     request = urllib.request.Request(url, headers={"User-Agent": "lctui"})
     with urllib.request.urlopen(request, timeout=_PATIENCE) as response, target.open("wb") as out:
-        total, done, told = int(response.headers.get("Content-Length") or 0), 0, -1
+        total, done = int(response.headers.get("Content-Length") or 0), 0
         while chunk := response.read(_CHUNK):
             out.write(chunk)
             done += len(chunk)
-            percent = 100 * done // total if total else 0
-            if progress is not None and percent // 10 > told:
-                told = percent // 10
-                progress(f"downloading {url}: {percent} %")
+            if progress is not None:
+                progress(target.name, done, total)
     if not check_integrity(target, md5):
         raise ValueError(f"{url} came with a wrong checksum")
 

@@ -11,7 +11,6 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lctui import data, models, user_code
+from lctui import data, data_sources, models, user_code
 from lctui.errors import BadInput, Problem
 from lctui.learning.evaluate import Splits
 from lctui.learning.resident import Resident
@@ -42,15 +41,19 @@ class Prepared:
     code_digest: str
 
 
-def prepare(scheme: Scheme, home: Path, device: str, source: str) -> Prepared:
+def prepare(
+    scheme: Scheme, home: Path, device: str, source: str, on_download: data_sources.Progress | None = None
+) -> Prepared:
     """Builds the net, loads the data, and checks the scheme against both.
+
+    `on_download` is told of a download's file name, bytes so far and bytes in all (0 if the server does not say).
 
     Raises:
         BadInput: with all problems found; `source` names the file.
     """
     where = pick_device(device)
     module = models.build(scheme.model, seed=scheme.seed, source=source)
-    loaded = _data(scheme.data, scheme.seed, home, source)
+    loaded = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
     info = models.describe(module, loaded.train.inputs[:1])
     problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
     problems += _check_outputs(module, loaded)
@@ -74,14 +77,19 @@ def describe_net(scheme: Scheme, source: str) -> NetInfo:
     return models.describe(models.build(scheme.model, seed=scheme.seed, source=source))
 
 
-def _data(block: Data, seed: int, home: Path, source: str) -> data.DataSet:
-    return _remembered_data(block.model_dump_json(), seed, str(home), source, os.environ.get("LCTUI_DATA"))
+_last_data: dict[tuple[str | None, ...], data.DataSet] = {}
 
 
-@lru_cache(maxsize=1)
-def _remembered_data(block: str, seed: int, home: str, source: str, folder: str | None) -> data.DataSet:
-    """The runs of a study share their data: loading it once is enough."""
-    return data.load(Data.model_validate_json(block), seed=seed, home=Path(home), source=source)
+def _remembered_data(
+    block: Data, seed: int, home: Path, source: str, on_download: data_sources.Progress | None
+) -> data.DataSet:
+    """The runs of a study share their data: it is loaded once while it stays the same."""
+    key = (block.model_dump_json(), str(seed), str(home), os.environ.get("LCTUI_DATA"))
+    if key not in _last_data:
+        loaded = data.load(block, seed=seed, home=home, progress=on_download, source=source)
+        _last_data.clear()
+        _last_data[key] = loaded
+    return _last_data[key]
 
 
 def pick_device(name: str) -> torch.device:

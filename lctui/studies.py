@@ -6,9 +6,8 @@ member that fails does not stop the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError
 from lctui.prepare import Prepared, prepare
@@ -18,6 +17,16 @@ from lctui.runs.store import Run, Store, new_run
 from lctui.scheme import Scheme
 from lctui.scheme.study import Study
 from lctui.worker import C_STEP_VERSION, Observer, execute
+
+
+class Display(Observer, Protocol):
+    """Somebody watching a study: an observer of its runs who also hears what happens between them."""
+
+    def say(self, line: str) -> None:
+        """One line."""
+
+    def download(self, name: str, done: int, total: int) -> None:
+        """A download has got so far, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,7 @@ def run_study(
     device: str,
     source: str,
     stop: StopRequest,
-    observer: Observer,
-    say: Callable[[str], None],
+    display: Display,
 ) -> list[Member]:
     """Runs what is not finished yet; returns every member's result, failed ones included.
 
@@ -46,9 +54,9 @@ def run_study(
     """
     members = []
     for number, scheme in enumerate(study.schemes, 1):
-        say(f"[{number}/{len(study.schemes)}] {scheme.name}")
-        prepared = prepare(scheme, store.home, device, source)
-        members.append(_run_member(study, scheme, prepared, store, device, stop, observer, say))
+        display.say(f"[{number}/{len(study.schemes)}] {scheme.name}")
+        prepared = prepare(scheme, store.home, device, source, display.download)
+        members.append(_run_member(study, scheme, prepared, store, device, stop, display))
     return members
 
 
@@ -59,24 +67,23 @@ def _run_member(
     store: Store,
     device: str,
     stop: StopRequest,
-    observer: Observer,
-    say: Callable[[str], None],
+    display: Display,
 ) -> Member:
     twins = [run for run in store.twins(scheme.fingerprint()) if _same(run, prepared)]
     finished = next((run for run in twins if run.status() == "finished"), None)
     if finished is not None:
-        say(f"  already done: run {finished.id}")
+        display.say(f"  already done: run {finished.id}")
         return Member(scheme.name, finished.read("result.json"), reused=True)
     unfinished = next((run for run in twins if run.status() in ("interrupted", "crashed")), None)
     if unfinished is not None:
         prepare_to_resume(unfinished)
     run = unfinished or new_run(store, scheme, device, study=study.name)
     try:
-        return Member(scheme.name, execute(run, prepared, store.home, stop, observer), reused=False)
+        return Member(scheme.name, execute(run, prepared, store.home, stop, display), reused=False)
     except (Interrupted, BadInput):
         raise
     except LctuiError as error:
-        say(f"  {'diverged' if isinstance(error, Diverged) else 'failed'}: {error}")
+        display.say(f"  {'diverged' if isinstance(error, Diverged) else 'failed'}: {error}")
         return Member(scheme.name, run.read("result.json"), reused=False)
 
 

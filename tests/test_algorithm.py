@@ -212,7 +212,8 @@ def test_no_tasks_leave_the_reference_as_it_is() -> None:
     events = list(learning_compression(problem, state))
     assert len(events) == 1
     assert events[0].compression_ratio == 1
-    assert all(torch.equal(make_net().state_dict()[name], tensor) for name, tensor in compressed_state(problem, []).items())
+    reference = make_net().state_dict()
+    assert all(torch.equal(reference[name], tensor) for name, tensor in compressed_state(problem, []).items())
 
 
 def test_batch_norm_statistics_are_counted_and_kept() -> None:

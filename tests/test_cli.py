@@ -67,7 +67,10 @@ def test_set_changes_a_field_for_one_call(cli: Cli, scheme_file: WriteScheme) ->
     [
         (["--run", "none.json"], "none.json: no such file"),
         (["check", "none.json"], "none.json: no such file"),
-        (["--run", "scheme.json", "--set", "lc.mu.stps=1"], "scheme.json: lc.mu.stps: unknown field; did you mean 'steps'?"),
+        (
+            ["check", "scheme.json", "--set", "lc.mu.stps=1"],
+            "scheme.json: lc.mu.stps: unknown field; did you mean 'steps'",
+        ),
         (["--run", "scheme.json", "--set", "nonsense"], "--set nonsense: must be PATH=VALUE"),
         (["--run", "scheme.json", "--device", "tpu"], "--device: 'tpu' is not a device: auto, cpu, cuda or cuda:N"),
         (["show", "abc"], "abc: no such run in"),
@@ -181,9 +184,7 @@ def long(scheme_file: WriteScheme) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_a_run_with_everything_kept(
-    cli: Cli, scheme_file: WriteScheme, number: signal.Signals
-) -> None:
+def test_a_signal_stops_a_run_with_everything_kept(cli: Cli, scheme_file: WriteScheme, number: signal.Signals) -> None:
     process = cli.start("--run", long(scheme_file))
     wait_for_line(process, "direct compression")
     process.send_signal(number)

@@ -209,10 +209,11 @@ def test_a_download_is_checked_told_and_done_once(
     asked = serve(monkeypatch, files)
     published = [(name, md5(content)) for name, content in files.items()]
     monkeypatch.setattr(datasets.FashionMNIST, "resources", published)
-    told: list[str] = []
-    data = load(Data(name="fashion_mnist"), seed=0, home=home, progress=told.append)
+    told: list[tuple[str, int, int]] = []
+    data = load(Data(name="fashion_mnist"), seed=0, home=home, progress=lambda *news: told.append(news))
     assert len(data.train) + len(data.validation) == 40
-    assert any(line.endswith("train-images-idx3-ubyte.gz: 100 %") for line in told)
+    size = len(files["train-images-idx3-ubyte.gz"])
+    assert ("train-images-idx3-ubyte.gz", size, size) in told
     assert len(asked) == 4
     assert get("fashion_mnist", home=home).digest == data.digest
     assert len(asked) == 4

@@ -179,19 +179,19 @@ def test_a_dead_workers_run_goes_on_from_its_last_checkpoint(
     class Killed(BaseException):
         pass
 
-    saves, last = 0, 0
+    saves = allowed = 0
     save = worker._Worker._save
 
     def dying(self: Any) -> None:
         nonlocal saves
         saves += 1
-        if saves > last:
+        if saves > allowed:
             raise Killed
         save(self)
 
     monkeypatch.setattr(worker._Worker, "_save", dying)
-    for last in (0, 1, 1, 2, 3, 1):
-        saves = 0
+    for survived in (0, 1, 1, 2, 3, 1):
+        saves, allowed = 0, survived
         with pytest.raises(Killed):
             work(tmp_path, run)
     monkeypatch.setattr(worker._Worker, "_save", save)
@@ -256,9 +256,7 @@ def test_a_reference_alone(tmp_path: Path) -> None:
     assert result["best"] is None and result["layers"] == []
 
 
-def test_weights_from_a_file_replace_the_reference(
-    finished: tuple[Path, Run, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_weights_from_a_file_replace_the_reference(finished: tuple[Path, Run, dict[str, Any]], tmp_path: Path) -> None:
     _, whole, result = finished
     weights = tmp_path / "weights.safetensors"
     worker.artifact.unpack(whole.file("compressed.safetensors"), weights)

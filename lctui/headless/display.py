@@ -26,7 +26,7 @@ from lctui.events import (
     RunStarted,
     Step,
 )
-from lctui.headless.words import duration, percent, times
+from lctui.headless.words import duration, percent, size_of, times
 from lctui.runs.status import Progress
 
 REFRESH_PER_SECOND = 4
@@ -74,6 +74,14 @@ class Display:
         """A table, or anything else that Rich lays out."""
         self.console.print(table)
 
+    def download(self, name: str, done: int, total: int) -> None:
+        """Shows how far a download is: a bar, or one line where there is no terminal."""
+        if self.live is not None:
+            self._move(f"download {name}", done, total or 1, f"{size_of(8 * done)} of {size_of(8 * total)}")
+        elif name not in self.tasks:
+            self.tasks[name] = None
+            self.say(f"downloading {name}" + (f" ({size_of(8 * total)})" if total else ""))
+
     def progress(self, progress: Progress) -> None:
         """Moves the bar of the phase under way."""
         if self.live is None:
@@ -103,7 +111,7 @@ class Display:
 
     def _move(self, name: str, done: float, total: float, text: str) -> None:
         if name not in self.tasks:
-            for other in self.tasks.values():
+            for other in self.bars.task_ids:
                 self.bars.update(other, visible=False)
             self.tasks[name] = self.bars.add_task(name, total=total, text=text)
         self.bars.update(self.tasks[name], completed=done, total=total, text=text)
@@ -130,10 +138,10 @@ def _eta(progress: Progress) -> str:
 
 
 def errors(event: Any) -> str:
-    """The three errors of an event, in percent."""
+    """The three errors of an event, in percent; with the rest of a step's line it fits 80 columns."""
     return (
-        f"error % train {percent(event.train_error_pct)}  "
-        f"validation {percent(event.validation_error_pct)}  test {percent(event.test_error_pct)}"
+        f"% train {percent(event.train_error_pct)} val {percent(event.validation_error_pct)} "
+        f"test {percent(event.test_error_pct)}"
     )
 
 
@@ -160,13 +168,13 @@ def _reference_finished(event: ReferenceFinished) -> str:
 
 
 def _direct(event: DirectCompression) -> str:
-    return f"direct compression  {errors(event)}  ratio {times(event.compression_ratio)}"
+    return f"direct compression  {errors(event)}  {times(event.compression_ratio)}"
 
 
 def _step(event: Step) -> str:
     return (
-        f"step {event.step:>3}/{event.steps}  μ {event.mu:.2e}  gap {event.gap:.2e}  loss {event.loss:.4f}  "
-        f"{errors(event)}  ratio {times(event.compression_ratio)}"
+        f"step {event.step:>3}/{event.steps}  μ {event.mu:.1e}  gap {event.gap:.1e}  {errors(event)}  "
+        f"{times(event.compression_ratio)}"
     )
 
 

@@ -18,14 +18,14 @@ from lctui.headless.words import duration, learned, percent, size_of, times
 
 def result_table(result: dict[str, Any]) -> Group:
     """What a finished run achieved, as a person reads it: errors and size, then what became of each task."""
-    columns = {"": 0, "train error %": 1, "validation error %": 1, "test error %": 1, "size": 1, "ratio": 1}
+    columns = {"error": 0, "train %": 1, "validation %": 1, "test %": 1, "size": 1, "ratio": 1}
     head = _table(f"{result['name']}  ({result['id']})", columns)
     reference, direct, final = result["reference"], result["direct"], result["final"]
     head.add_row("reference", *_three(reference), size_of(reference["bits"]), "1×")
-    head.add_row("compressed, untrained", *_three(direct), size_of(direct["compressed_bits"]), _ratio(direct))
+    head.add_row("direct compression", *_three(direct), size_of(direct["compressed_bits"]), _ratio(direct))
     head.add_row("compressed by LC", *_three(final), size_of(final["compressed_bits"]), _ratio(final), style="bold")
     if (best := result["best"]) is not None and best["step"] != result["steps"]:
-        label = f"best by validation (step {best['step']})"
+        label = f"best validation, step {best['step']}"
         head.add_row(label, *_three(best), size_of(best["compressed_bits"]), _ratio(best))
     columns = {"layers": 0, "type": 0, "learned": 0, "parameters": 1, "size": 1}
     tasks = _table("what became of each task", columns)

@@ -11,6 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# The umask can only be read by setting it: once, before there are threads.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+_MODE = 0o666 & ~_UMASK
+
 
 def replace(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
     """Lets `write` fill a temporary file beside `path`, then puts it in `path`'s place.
@@ -20,6 +25,8 @@ def replace(path: Path, write: Callable[[Path], None], *, durable: bool = True) 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
+        # Writers differ in the mode they give a file; these are as readable as any other file of the user's.
+        temporary.chmod(_MODE)
         if durable:
             _sync(temporary)
         temporary.replace(path)

@@ -60,7 +60,7 @@ def anchor(scheme: Scheme, source: str) -> tuple[Scheme, list[Problem]]:
             continue
         found = _find(file, folders)
         if found is None:
-            looked = "" if Path(file).expanduser().is_absolute() else f" in {' or '.join(map(str, folders))}"
+            looked = "" if file.startswith(("/", "~")) else f" in {' or '.join(map(str, folders))}"
             problems.append(Problem(where, f"no file {file!r}{looked}"))
         else:
             names[where] = f"{found}{function}"

@@ -23,9 +23,7 @@ SETTINGS = SgdSettings(batch_size=8, momentum=0.9, nesterov=True, weight_decay=1
 
 def make_net() -> nn.Sequential:
     torch.manual_seed(1)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.25), nn.Linear(4 * 16, 3)
-    )
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.25), nn.Linear(4 * 16, 3))
 
 
 def make_data(n: int = 50) -> tuple[torch.Tensor, torch.Tensor]:

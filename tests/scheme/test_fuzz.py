@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lctui.errors import BadInput
 from lctui.scheme import Scheme
 from lctui.scheme.load import parse_scheme
-from lctui.scheme.report import check_report
 from lctui.scheme.net import describe_built_in
+from lctui.scheme.report import check_report
 from lctui.scheme.study import parse_study
 from tests.scheme.cases import EXAMPLE, with_how
 from tests.scheme.test_loading import HOWS
