@@ -42,6 +42,7 @@ class State:
     momentum: Tensor | None = None
     loss: float = math.nan
     l_seconds: float = 0.0
+    converged: bool = False
 
 
 @dataclass
@@ -76,7 +77,7 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
         state.theta = _c_step(problem, w, lc.mu.at(0), previous=None)
         yield DirectCompression(**asdict(_errors(problem, state.theta)), **size(problem, state.theta))
 
-    for k in range(state.step, lc.mu.steps if problem.tasks else 0):
+    for k in range(state.step, lc.mu.steps if problem.tasks and not state.converged else 0):
         mu = lc.mu.at(k)
 
         # L step: w ← argmin L(w) + μ/2 ‖w − Δ(Θ) − λ/μ‖²
@@ -95,8 +96,9 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
 
         step = _report(problem, state, k, mu, penalty, residual, c_seconds)
         state.step, state.position, state.momentum, state.l_seconds = k + 1, Position(), None, 0.0
+        state.converged = lc.tolerance is not None and step.relative_gap < lc.tolerance
         yield step
-        if lc.tolerance is not None and step.relative_gap < lc.tolerance:
+        if state.converged:
             return
 
 

@@ -70,7 +70,8 @@ def of_run(net: FlatNet, state: State, numbers: Mapping[str, Any]) -> Checkpoint
     """The checkpoint of the LC loop; `numbers` is what the worker wants back."""
     checkpoint = Checkpoint(numbers={"worker": dict(numbers)})
     _put_net(checkpoint, net, state.position, state.momentum)
-    checkpoint.numbers |= {"step": state.step, "l_seconds": state.l_seconds, "loss": repr(state.loss), "theta": None}
+    checkpoint.numbers |= {"step": state.step, "converged": state.converged, "theta": None}
+    checkpoint.numbers |= {"l_seconds": state.l_seconds, "loss": repr(state.loss)}  # nan has no JSON
     if state.theta is not None and state.lam is not None:
         checkpoint.tensors["lam"] = state.lam
         checkpoint.numbers["theta"] = [
@@ -92,6 +93,7 @@ def to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]]
         momentum=momentum,
         loss=float(numbers["loss"]),
         l_seconds=numbers["l_seconds"],
+        converged=numbers["converged"],
     )
     if numbers["theta"] is not None:
         state.lam = checkpoint.tensors["lam"].to(net.device)

@@ -75,6 +75,8 @@ def root(
         _run_file(run, device or "auto", detach, quiet, _overrides(settings))
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    elif detach or settings or device is not None or quiet:
+        raise BadInput.one("", "--detach, --set, --device and --quiet", "go with --run, or after the verb")
 
 
 def _overrides(settings: list[str] | None) -> dict[str, Any]:
@@ -383,6 +385,8 @@ def _guarded(command: Callable[[], Any]) -> int:
         for line in error.lines():
             _say(line)
         return error.exit_code
+    except Interrupted as error:
+        return error.exit_code  # the run has said where it stopped and how to go on
     except LctuiError as error:
         _say(f"lctui: {error}")
         return error.exit_code

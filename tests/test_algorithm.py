@@ -156,6 +156,13 @@ def test_tolerance_stops_early() -> None:
     assert steps[-1].relative_gap < 0.05 <= steps[-2].relative_gap
 
 
+def test_a_loop_that_converged_stays_so_when_it_is_taken_up_again() -> None:
+    lc = {"mu": {"start": 0.05, "factor": 1.6, "steps": 16}, "tolerance": 0.05}
+    problem, state = make_problem(make_scheme(lc=lc)), State()
+    list(learning_compression(problem, state))
+    assert list(learning_compression(problem, state)) == []
+
+
 def test_the_learning_rate_is_clipped_to_one_over_mu() -> None:
     lc = {"mu": {"start": 5.0, "factor": 2.0, "steps": 3}}
     for clip, expected in ((True, [0.2, 0.1, 0.05]), (False, [1.0, 0.9, 0.81])):

@@ -38,7 +38,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live: Live | None = None
-        if console.is_terminal:
+        if console.is_terminal and not console.is_dumb_terminal:
             # Our own status line ends in numbers that change in place; finished steps scroll by above it.
             self.bars = Bars(
                 TextColumn("{task.description}", style="bold"),

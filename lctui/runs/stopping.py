@@ -27,7 +27,10 @@ class StopRequest:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """The first SIGINT, SIGTERM or SIGHUP asks for a stop after the batch; a second one ends the process."""
+        """The first SIGINT, SIGTERM or SIGHUP asks for a stop after the batch; a second one ends the process.
+
+        A signal that is ignored stays so: `nohup` means that the run shall go on.
+        """
 
         def ask(number: int, frame: FrameType | None) -> None:
             if self.flag.is_set():
@@ -35,7 +38,8 @@ class StopRequest:
                 signal.raise_signal(number)
             self.flag.set()
 
-        before = {number: signal.signal(number, ask) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, ask) for number in heeded}
         try:
             yield
         finally:
