@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lctui.errors import BadInput, Exit, Interrupted, LctuiError
+from lctui.errors import BadInput, Exit, Interrupted, LctuiError, printable
+from lctui.headless.output import print_json, say
 from lctui.runs.process import share_the_cores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from lctui.headless.display import Display
-    from lctui.runs.store import Run, Store
+    from lctui.runs.store import Store
     from lctui.scheme import Scheme
-    from lctui.scheme.study import Study
 
 app = typer.Typer(
     name="lctui",
@@ -87,7 +86,7 @@ def _overrides(settings: list[str] | None) -> dict[str, Any]:
             raise BadInput.one("", f"--set {setting}", "must be PATH=VALUE, e.g. l_step.epochs=4")
         try:
             result[path] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             result[path] = text  # a bare word is a string
     return result
 
@@ -96,83 +95,23 @@ def _run_file(path: Path, device: str, detach: bool, quiet: bool, overrides: dic
     from lctui.scheme.study import Study, load_file
 
     loaded = load_file(path, overrides)
+    store = _store(None)
     if detach:
         if isinstance(loaded, Study):
             raise BadInput.one(str(path), "--detach", "takes a scheme; a study runs in the foreground")
-        _start_detached(loaded, device)
-    elif isinstance(loaded, Study):
-        _run_study(loaded, device, str(path), quiet)
+        from lctui.runs.process import start_worker
+        from lctui.runs.store import new_run
+
+        run = new_run(store, loaded, device)
+        start_worker(run.folder, store.home, device)
+        typer.echo(run.id)
+        return
+    from lctui import foreground
+
+    if isinstance(loaded, Study):
+        foreground.run_study(loaded, store, device, str(path), quiet)
     else:
-        _run_scheme(loaded, device, str(path), quiet)
-
-
-def _start_detached(scheme: Scheme, device: str) -> None:
-    from lctui.runs.store import new_run
-
-    store = _store(None)
-    run = new_run(store, scheme, device)
-    _launch(store, run, device)
-
-
-def _launch(store: Store, run: Run, device: str) -> None:
-    from lctui.runs.process import start_worker
-
-    start_worker(run.folder, ["--home", str(store.home), "--device", device])
-    typer.echo(run.id)
-
-
-def _run_scheme(scheme: Scheme, device: str, source: str, quiet: bool) -> None:
-    from lctui.prepare import prepare
-    from lctui.runs.store import new_run
-
-    store = _store(None)
-    with _watched(quiet) as display:
-        _check_writable(store)
-        with display:
-            prepared = prepare(scheme, store.home, device, source, display.download)
-        run = new_run(store, scheme, device)
-        _execute(run, prepared, store, display)
-
-
-def _execute(run: Run, prepared: Any, store: Store, display: Display) -> None:
-    """Runs in this process, prints the result, and leaves with its exit code."""
-    from lctui.headless.tables import result_table
-    from lctui.runs.stopping import StopRequest
-    from lctui.worker import execute
-
-    stop = StopRequest()
-    try:
-        with stop.on_signals(), display:
-            result = execute(run, prepared, store.home, stop, display)
-    except Interrupted:
-        _print_json({"id": run.id, "name": prepared.scheme.name, "status": "interrupted"})
-        _say(f"`lctui resume {run.id}` goes on from here")
-        raise
-    except LctuiError:
-        if result := run.read("result.json"):
-            _print_json(result)
-        raise
-    _print_json(result)
-    display.table(result_table(result))
-
-
-def _run_study(study: Study, device: str, source: str, quiet: bool) -> None:
-    from lctui.headless.tables import study_table
-    from lctui.runs.stopping import StopRequest
-    from lctui.studies import run_study
-
-    store = _store(None)
-    stop = StopRequest()
-    with _watched(quiet) as display:
-        _check_writable(store)
-        with stop.on_signals(), display:
-            members = run_study(study, store, device, source, stop, display)
-        results = [member.result for member in members]
-        _print_json({"study": study.name, "runs": results})
-        display.table(study_table(study.name, results))
-    failed = sum(result.get("status") != "finished" for result in results)
-    if failed:
-        raise LctuiError(f"{failed} of {len(results)} runs did not finish")
+        foreground.run_scheme(loaded, store, device, str(path), quiet)
 
 
 @app.command()
@@ -218,7 +157,7 @@ def schema(study: Annotated[bool, typer.Option("--study", help="The study file's
     from lctui.scheme import Scheme
     from lctui.scheme.study import StudyFile
 
-    _print_json((StudyFile if study else Scheme).model_json_schema())
+    print_json((StudyFile if study else Scheme).model_json_schema())
 
 
 @app.command()
@@ -240,7 +179,7 @@ def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
     if as_json:
         names = {"scheme": "scheme.json", "meta": "meta.json", "status_file": "status.json", "result": "result.json"}
         whole = {key: found.read(name) or None for key, name in names.items()}
-        _print_json(summary | whole | {"events": events})
+        print_json(summary | whole | {"events": events})
         return
     report = run_report(summary, found.read("meta.json"), found.read("result.json"), events)
     _show(False, None, lambda: report)
@@ -277,14 +216,14 @@ def resume(
     prepare_to_resume(found)
     device = device or str(found.read("meta.json").get("requested_device", "auto"))
     if detach:
-        _launch(store, found, device)
-        return
-    with _watched(quiet) as display:
-        from lctui.prepare import prepare
+        from lctui.runs.process import start_worker
 
-        with display:
-            prepared = prepare(found.scheme(), store.home, device, str(found.file("scheme.json")), display.download)
-        _execute(found, prepared, store, display)
+        start_worker(found.folder, store.home, device)
+        typer.echo(found.id)
+        return
+    from lctui import foreground
+
+    foreground.resume(found, store, device, quiet)
 
 
 @app.command()
@@ -298,7 +237,7 @@ def export(
     from lctui.export.tables import export_runs
 
     store = _store(home)
-    for path in export_runs([store.find(run) for run in runs], to, formats.split(",")):
+    for path in export_runs([store.find(run) for run in runs], to, [name.strip() for name in formats.split(",")]):
         typer.echo(str(path))
 
 
@@ -324,8 +263,7 @@ def bench(
     """Measure the L step on this machine, side by side with the plain PyTorch loop."""
     from lctui.bench import bench_table, measure
 
-    with _watched(as_json) as display:
-        report = measure(_store(home).home, device or "auto", rounds, display.say)
+    report = measure(_store(home).home, device or "auto", rounds, say)
     _show(as_json, report, lambda: bench_table(report))
 
 
@@ -335,38 +273,11 @@ def _store(home: Path | None) -> Store:
     return Store(home.expanduser().absolute() if home is not None else default_home().absolute())
 
 
-def _check_writable(store: Store) -> None:
-    """A run that could not be kept must not begin."""
-    from lctui.runs.store import require_writable
-
-    require_writable(store)
-
-
-def _watched(quiet: bool) -> Any:
-    """A display on stderr; nothing before the first event is shown while torch loads."""
-    from contextlib import nullcontext
-
-    from rich.console import Console
-
-    from lctui.headless.display import Display, Quiet
-
-    console = Console(stderr=True, highlight=False)
-    return nullcontext((Quiet if quiet else Display)(console))
-
-
 def _show(as_json: bool, value: Any, table: Callable[[], RenderableType]) -> None:
     """A result on stdout: JSON for a script, a table for a person."""
     from rich.console import Console
 
-    _print_json(value) if as_json else Console(highlight=False).print(table())
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    print_json(value) if as_json else Console(highlight=False).print(table())
 
 
 def main() -> None:
@@ -383,12 +294,12 @@ def _guarded(command: Callable[[], Any]) -> int:
         return code if isinstance(code, int) else Exit.DONE
     except BadInput as error:
         for line in error.lines():
-            _say(line)
+            say(line)
         return error.exit_code
     except Interrupted as error:
         return error.exit_code  # the run has said where it stopped and how to go on
     except LctuiError as error:
-        _say(f"lctui: {error}")
+        say(f"lctui: {printable(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
@@ -400,7 +311,7 @@ def _guarded(command: Callable[[], Any]) -> int:
         # typer's own errors (unknown option, missing argument) know how to word themselves.
         if (wording := getattr(error, "format_message", None)) is None:
             raise
-        _say(f"lctui: {wording()}")
+        say(f"lctui: {wording()}")
         return Exit.BAD_INPUT
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: tests share the cores with one another
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is loaded: tests share the cores with their children
 
 import copy
 import json

@@ -71,7 +71,7 @@ def task_rows(run: Run) -> list[Row]:
     for task in run.read("result.json").get("layers") or ():
         row: Row = {"id": run.id, "name": run.read("scheme.json").get("name"), "layers": " ".join(task["layers"])}
         row |= {name: task.get(name) for name in ("type", "parameters", "bits", "nonzeros", "rank")}
-        row["codebook"] = " ".join(repr(value) for value in task.get("codebook", ()))
+        row["codebook"] = " ".join(repr(value) for value in task.get("codebook", ())) or None
         rows.append(row)
     return rows
 

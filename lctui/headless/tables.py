@@ -118,7 +118,7 @@ def study_table(name: str, results: list[dict[str, Any]]) -> Table:
         final = result.get("final") or {}
         errors = [percent(final.get(f"{split}_error_pct")) for split in ("train", "validation", "test")]
         ratio = times(final["compression_ratio"]) if final else "–"
-        table.add_row(Text(result["name"]), result["id"], result["status"], *errors, ratio)
+        table.add_row(Text(result["name"]), Text(result["id"]), result["status"], *errors, ratio)
     return table
 
 
@@ -139,9 +139,10 @@ def runs_table(summaries: list[dict[str, Any]]) -> Table | Text:
 def age(created: str | None) -> str:
     """How long ago, from an ISO 8601 time; a dash when there is none or it lies ahead."""
     try:
-        seconds = (datetime.now(UTC) - datetime.fromisoformat(str(created))).total_seconds()
+        then = datetime.fromisoformat(str(created))
     except ValueError:
         return "–"
+    seconds = (datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()
     return duration(seconds) if seconds >= 0 else "–"
 
 
@@ -178,5 +179,6 @@ def _table(title: str, columns: dict[str, int]) -> Table:
     """An empty table; `columns` are names and whether they hold numbers."""
     table = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, numeric in columns.items():
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        # Text may be folded to fit the terminal, a number in two halves would be another number.
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=bool(numeric))
     return table

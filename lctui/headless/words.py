@@ -9,12 +9,15 @@ from typing import Any
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 42s, 4m10s, 2h05m."""
+    """Seconds as a person reads them: 42s, 4m10s, 2h05m, 3d04h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
     minutes, rest = divmod(whole, 60)
-    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours < 48 else f"{hours // 24}d{hours % 24:02d}h"
 
 
 def percent(value: float | None) -> str:
@@ -30,11 +33,13 @@ def times(ratio: float | None) -> str:
 def size_of(bits: int | float) -> str:
     """Bits as bytes, in the unit that reads best."""
     size = bits / 8
-    for unit in ("B", "KB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+    if round(size) < 1000:
+        return f"{size:.0f} B"
+    for unit in ("KB", "MB"):
         size /= 1000
-    return f"{size:.1f} GB"
+        if round(size, 1) < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} GB"
 
 
 def learned(task: dict[str, Any]) -> str:

@@ -22,11 +22,13 @@ class Lock:
     def acquire(self) -> bool:
         """Takes the lock if nobody has it; says whether it did."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
+        while not _try(descriptor, fcntl.LOCK_EX):
+            # Refused by a holder, or for a moment by somebody who asks `is_held`: only a holder refuses to share.
+            if not _try(descriptor, fcntl.LOCK_SH):
+                os.close(descriptor)
+                return False
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.sched_yield()
         self._descriptor = descriptor
         return True
 
@@ -53,10 +55,15 @@ def is_held(path: Path) -> bool:
         return False
     try:
         # A shared request disturbs no other reader and is refused only by a holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        return not _try(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    """Takes a lock of this kind unless that would mean waiting."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -84,15 +84,21 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 def _is_redone(event: dict[str, Any], resumed: dict[str, Any]) -> bool:
     """Was this reported beyond the point from which the run goes on?"""
-    step, epoch = resumed.get("step", 0), resumed.get("epoch", 0)
+    step, epoch = _count(resumed, "step"), _count(resumed, "epoch")
     in_reference = resumed.get("phase") == "reference"
     match event["event"]:
         case "reference_epoch":
-            return in_reference and event.get("epoch", 0) > epoch
+            return in_reference and _count(event, "epoch") > epoch
         case "reference_finished" | "direct_compression":
             return in_reference
         case "step":
-            return in_reference or event.get("step", 0) > step
+            return in_reference or _count(event, "step") > step
         case "epoch":
-            return in_reference or (event.get("step", 0), event.get("epoch", 0)) > (step + 1, epoch)
+            return in_reference or (_count(event, "step"), _count(event, "epoch")) > (step + 1, epoch)
     return False
+
+
+def _count(record: dict[str, Any], name: str) -> int:
+    """A count in an event; 0 where something else wrote the line."""
+    value = record.get(name)
+    return value if isinstance(value, int) else 0

@@ -41,30 +41,25 @@ def start_time(pid: int) -> str | None:
     return asked.stdout.strip() or None
 
 
-def is_alive(identity: Identity) -> bool | None:
-    """Does the process still run?  None if it is on another host."""
-    if identity.host != socket.gethostname():
-        return None
-    return start_time(identity.pid) == identity.started
-
-
 def share_the_cores() -> None:
-    """Lets idle OpenMP threads sleep, in this process and its children; call it before torch is loaded.
+    """Lets idle OpenMP threads sleep soon, in this process and its children; call it before torch is loaded.
 
-    By default they spin while they wait, which costs every process on a busy machine several times its own time
-    (an L step beside one other run on two cores: 33 s spinning, 19 s sleeping).  What the user has set stays.
+    By default they spin for long while they wait, at the expense of whatever else runs: two L steps side by side on
+    two cores take 15 to 19 s an epoch so, 11 to 12 s with short spins, and one alone is as fast either way.  What the
+    user has set stays.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-def start_worker(folder: Path, arguments: list[str]) -> int:
-    """Starts a worker on a run folder in a session of its own; returns its pid.
+def start_worker(folder: Path, home: Path, device: str) -> int:
+    """Starts a worker on a run folder of `home` in a session of its own; returns its pid.
 
     It has no terminal, so a hangup of the caller's does not reach it; what it prints goes to `worker.log`.
     """
     with (folder / "worker.log").open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "lctui.worker", str(folder), *arguments],
+            [sys.executable, "-m", "lctui.worker", str(folder), "--home", str(home), "--device", device],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -109,15 +109,18 @@ class StatusFile:
 
 def derive(folder: Path) -> Status:
     """The status of the run in a folder."""
+    # The lock is asked first: a worker says how it ended before it lets go.
+    held = is_held(folder / "lock")
     status = atomic.read_json(folder / "status.json")
     status = status if isinstance(status, dict) else {}
     beat = status.get("heartbeat_unix")
     age = time.time() - beat if isinstance(beat, int | float) else None
-    if is_held(folder / "lock"):
+    if held:
         return "stalled" if age is not None and age > STALLED_AFTER_SECONDS else "running"
     state = status.get("state")
     if state in ("finished", "failed", "diverged", "interrupted"):
         return state
     if state == "starting" and age is not None and age < START_GRACE_SECONDS:
         return "starting"
-    return "crashed"
+    # One that has begun since the lock was asked has not crashed.
+    return "running" if is_held(folder / "lock") else "crashed"

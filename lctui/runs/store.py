@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import platformdirs
 
 from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
-from lctui.runs.locks import is_held
 from lctui.runs.log import now, read_events
 from lctui.runs.status import Status, derive
 from lctui.scheme import Scheme
@@ -68,24 +68,39 @@ class Run:
         """What a list of runs shows, JSON-ready."""
         status, meta, result = self.read("status.json"), self.read("meta.json"), self.read("result.json")
         scheme = self.read("scheme.json")
-        progress = status.get("progress") or {}
-        final = result.get("final") or {}
+        progress, final = _object(status, "progress"), _object(result, "final")
         fields = ("train_error_pct", "validation_error_pct", "test_error_pct", "compression_ratio")
         return {
             "id": self.id,
-            "name": scheme.get("name", self.id),
+            "name": _text(scheme, "name") or self.id,
             "tags": scheme.get("tags", []),
             "status": self.status(),
-            "created": meta.get("created"),
-            "model": (scheme.get("model") or {}).get("factory"),
-            "phase": progress.get("phase"),
-            "step": progress.get("step", 0),
-            "steps": progress.get("steps", 0),
-            "mu": progress.get("mu"),
-            **{name: final.get(name, progress.get(name)) for name in fields},
-            "eta_seconds": progress.get("eta_seconds"),
-            "error": status.get("error"),
+            "created": _text(meta, "created"),
+            "model": _text(_object(scheme, "model"), "factory"),
+            "phase": _text(progress, "phase"),
+            "step": _number(progress, "step") or 0,
+            "steps": _number(progress, "steps") or 0,
+            "mu": _number(progress, "mu"),
+            **{name: _number(final if name in final else progress, name) for name in fields},
+            "eta_seconds": _number(progress, "eta_seconds"),
+            "error": _text(status, "error"),
         }
+
+
+def _object(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field as what it must be; files of a run may be broken, and a list of runs shows the others all the same."""
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: dict[str, Any], name: str) -> str | None:
+    found = value.get(name)
+    return found if isinstance(found, str) else None
+
+
+def _number(value: dict[str, Any], name: str) -> float | None:
+    found = value.get(name)
+    return found if isinstance(found, int | float) and not isinstance(found, bool) and isfinite(found) else None
 
 
 class Store:
@@ -105,12 +120,12 @@ class Store:
             self.runs_folder.mkdir(parents=True, exist_ok=True)
             draft = self.runs_folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
             draft.mkdir()
+            atomic.write_json(draft / "scheme.json", scheme.dump())
+            atomic.write_json(draft / "meta.json", {"created": now(), **meta})
+            first = {"state": "starting", "heartbeat": now(), "heartbeat_unix": time.time(), "progress": {}}
+            atomic.write_json(draft / "status.json", first)
         except OSError as error:
             raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
-        atomic.write_json(draft / "scheme.json", scheme.dump())
-        atomic.write_json(draft / "meta.json", {"created": now(), **meta})
-        first = {"state": "starting", "heartbeat": now(), "heartbeat_unix": time.time(), "progress": {}}
-        atomic.write_json(draft / "status.json", first)
         while True:
             folder = self.runs_folder / new_id(scheme.name)
             if not folder.exists():
@@ -151,10 +166,11 @@ class Store:
         Raises:
             BadInput: it is running.
         """
-        if is_held(run.file("lock")):
-            raise BadInput.one("", run.id, f"is running; `lctui stop {run.id}` first")
+        status = run.status()
+        if status in ("running", "stalled", "starting"):
+            raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
         # Out of sight first, so that nobody opens a half-deleted run.
-        doomed = run.folder.with_name(f".removed-{run.id}")
+        doomed = run.folder.with_name(f".removed-{run.id}-{secrets.token_hex(4)}")
         run.folder.rename(doomed)
         shutil.rmtree(doomed)
 

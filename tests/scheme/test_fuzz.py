@@ -20,7 +20,19 @@ from tests.scheme.test_loading import HOWS
 
 WORDS = [
     *("type", "kappa", "fraction", "alpha", "norm", "k", "rank", "how", "layers", "codebook", "values", "bits", "one"),
-    *("sum", "prune", "quantize", "low_rank", "quantize:adaptive", "auto", "adaptive", "fixed", "binary", "l1", "conv*"),
+    *(
+        "sum",
+        "prune",
+        "quantize",
+        "low_rank",
+        "quantize:adaptive",
+        "auto",
+        "adaptive",
+        "fixed",
+        "binary",
+        "l1",
+        "conv*",
+    ),
     *("conv1", "fc1", "lenet5", "lenet300", "mnist", "cifar10", "float32", "constrained-int", "literal['auto']", "0"),
     *("model", "data", "args", "classes", "compress", "lc", "mu", "x.py:f", "a:b", "[!a]*", "\x1b", "\n", ""),
 ]
@@ -111,7 +123,16 @@ def test_anything_at_all_loads_or_is_refused_in_words(raw: Any) -> None:
 STUDY_PATHS = st.one_of(
     st.sampled_from(
         [
-            *("seed", "name", "l_step.lr", "compress.0.how.kappa", "compress.0.how", "compress.9.how", "compress", "model"),
+            *(
+                "seed",
+                "name",
+                "l_step.lr",
+                "compress.0.how.kappa",
+                "compress.0.how",
+                "compress.9.how",
+                "compress",
+                "model",
+            ),
             *("compress.0.layers.0", "compress.-1", "compress.0.how.kappa.x", "new.field", "", ".", "data.classes.0"),
         ]
     ),

@@ -96,9 +96,9 @@ def test_a_radius_too_large_to_count_with_survives_writing_and_reading(tmp_path:
 
 def test_a_count_is_written_as_a_count() -> None:
     for kappa in (104, 104.0):
-        assert json.dumps(parsed(with_how({"type": "prune", "kappa": kappa})).dump()["compress"][0]["how"]["kappa"]) == (
-            "104"
-        )
+        assert json.dumps(
+            parsed(with_how({"type": "prune", "kappa": kappa})).dump()["compress"][0]["how"]["kappa"]
+        ) == ("104")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that a scheme names are found from the current folder or beside the scheme, and named absolutely from then on."""
+"""Files that a scheme names are found in the current folder or beside the scheme, and named absolutely from then on."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ def test_the_runs_are_the_product_of_the_grid_in_order() -> None:
 
 
 def test_a_member_is_its_base_with_the_fields_set_and_nothing_else_changed() -> None:
-    (first, second) = study(grid={"compress.0.how": [{"type": "quantize", "k": 2}, {"type": "prune", "kappa": 7}]}).schemes
+    (first, second) = study(
+        grid={"compress.0.how": [{"type": "quantize", "k": 2}, {"type": "prune", "kappa": 7}]}
+    ).schemes
     for member, how in ((first, {"type": "quantize", "k": 2}), (second, {"type": "prune", "kappa": 7})):
         assert member == parsed(changed({"compress.0.how": how, "name": member.name}))
 

@@ -1,0 +1,80 @@
+"""Running here and now: what `lctui --run` and `lctui resume` do without `--detach`.
+
+Owns a run's or a study's life in this process: prepare, execute under a display, print the result on stdout, then the
+table for a person on stderr.  Validation has passed before; exit codes are the command line's.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from lctui.errors import Interrupted, LctuiError
+from lctui.headless.display import Display, Quiet
+from lctui.headless.output import print_json, say
+from lctui.headless.tables import result_table, study_table
+from lctui.prepare import prepare
+from lctui.runs.stopping import StopRequest
+from lctui.runs.store import Run, Store, new_run, require_writable
+from lctui.scheme import Scheme
+from lctui.scheme.study import Study
+from lctui.studies import run_study as run_members
+from lctui.worker import execute
+
+
+def run_scheme(scheme: Scheme, store: Store, device: str, source: str, quiet: bool) -> None:
+    """Runs a scheme in a new run folder.
+
+    Raises:
+        BadInput: the net or the data cannot be had, or the home cannot be written to; nothing was written.
+        Interrupted, Diverged, RunFailed: see `lctui.worker.execute`.
+    """
+    require_writable(store)
+    _run(None, scheme, store, device, source, _display(quiet))
+
+
+def resume(run: Run, store: Store, device: str, quiet: bool) -> None:
+    """Goes on with a run that is neither finished nor running; raises as `run_scheme` does."""
+    _run(run, run.scheme(), store, device, str(run.file("scheme.json")), _display(quiet))
+
+
+def run_study(study: Study, store: Store, device: str, source: str, quiet: bool) -> None:
+    """Runs a study's members, one after another.
+
+    Raises:
+        BadInput, Interrupted: as `run_scheme` does.
+        LctuiError: some members did not finish; the others did.
+    """
+    require_writable(store)
+    stop, display = StopRequest(), _display(quiet)
+    with stop.on_signals(), display:
+        members = run_members(study, store, device, source, stop, display)
+    results = [member.result for member in members]
+    print_json({"study": study.name, "runs": results})
+    display.table(study_table(study.name, results))
+    failed = sum(result.get("status") != "finished" for result in results)
+    if failed:
+        raise LctuiError(f"{failed} of {len(results)} runs did not finish")
+
+
+def _run(run: Run | None, scheme: Scheme, store: Store, device: str, source: str, display: Display) -> None:
+    stop = StopRequest()
+    with display:
+        prepared = prepare(scheme, store.home, device, source, display.download)
+    run = run or new_run(store, scheme, device)
+    try:
+        with stop.on_signals(), display:
+            result = execute(run, prepared, store.home, stop, display)
+    except Interrupted:
+        print_json({"id": run.id, "name": scheme.name, "status": "interrupted"})
+        say(f"`lctui resume {run.id}` goes on from here")
+        raise
+    except LctuiError:
+        if failed := run.read("result.json"):
+            print_json(failed)
+        raise
+    print_json(result)
+    display.table(result_table(result))
+
+
+def _display(quiet: bool) -> Display:
+    return (Quiet if quiet else Display)(Console(stderr=True, highlight=False))

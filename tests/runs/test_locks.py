@@ -1,0 +1,99 @@
+"""A lock has one holder, dies with it, and is not disturbed by those who only ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event, Thread
+
+from lctui.runs.locks import Lock, is_held
+from tests.runs.children import HOLD, child, kill
+
+
+def test_one_holder_at_a_time(tmp_path: Path) -> None:
+    first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
+    assert first.acquire()
+    assert not second.acquire()
+    assert not first.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+    second.release()
+    assert not is_held(tmp_path / "lock")
+
+
+def test_leaving_the_block_gives_the_lock_back(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    assert lock.acquire()
+    with lock:
+        assert is_held(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock")
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    mine = Lock(file)
+    with child(HOLD, file) as process:
+        assert is_held(file)
+        assert not mine.acquire()
+        kill(process)
+        assert not is_held(file)
+        assert mine.acquire()
+    mine.release()
+
+
+def test_asking_neither_makes_nor_takes_a_lock(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    assert not is_held(file)
+    assert not file.exists()
+    assert not is_held(tmp_path / "missing" / "lock")
+    holder = Lock(file)
+    assert holder.acquire()
+    assert all(is_held(file) for _ in range(100))
+    holder.release()
+    assert not any(is_held(file) for _ in range(100))
+    assert holder.acquire()
+    holder.release()
+
+
+def test_those_who_ask_never_keep_a_holder_from_beginning(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    file.touch()
+    stop = Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            is_held(file)
+
+    threads = [Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    refused = 0
+    for _ in range(2000):
+        lock = Lock(file)
+        refused += not lock.acquire()
+        lock.release()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert refused == 0
+
+
+def test_of_many_who_begin_at_once_one_wins(tmp_path: Path) -> None:
+    for round_ in range(50):
+        file = tmp_path / str(round_)
+        start, locks = Event(), [Lock(file) for _ in range(4)]
+        won: list[bool] = []
+
+        def begin(lock: Lock, start: Event = start, won: list[bool] = won) -> None:
+            start.wait()
+            won.append(lock.acquire())
+
+        threads = [Thread(target=begin, args=[lock]) for lock in locks]
+        for thread in threads:
+            thread.start()
+        start.set()
+        for thread in threads:
+            thread.join()
+        assert sorted(won) == [False, False, False, True]
+        for lock in locks:
+            lock.release()

@@ -1,0 +1,161 @@
+"""A run's status is derived: from what its worker said, whether the worker lives, and how long it has been silent."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from threading import Event
+from threading import enumerate as enumerate_threads
+from typing import Any
+
+import pytest
+
+from lctui.runs import atomic, status
+from lctui.runs.locks import Lock
+from lctui.runs.status import Progress, StatusFile, derive
+from tests.runs.children import HOLD, child, kill
+
+
+def say(folder: Path, state: Any, age: float = 0.0, **fields: Any) -> None:
+    atomic.write_json(folder / "status.json", {"state": state, "heartbeat_unix": time.time() - age} | fields)
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "diverged", "interrupted"])
+def test_a_worker_that_ended_said_how(state: str, tmp_path: Path) -> None:
+    say(tmp_path, state, age=1e6)
+    assert derive(tmp_path) == state
+
+
+def test_a_run_is_running_while_its_worker_has_the_lock_and_crashed_once_it_was_killed(tmp_path: Path) -> None:
+    say(tmp_path, "running")
+    with child(HOLD, tmp_path / "lock") as process:
+        assert derive(tmp_path) == "running"
+        kill(process)
+        assert derive(tmp_path) == "crashed"
+
+
+def test_a_worker_that_lives_but_is_silent_has_stalled(tmp_path: Path) -> None:
+    with child(HOLD, tmp_path / "lock"):
+        say(tmp_path, "running", age=status.STALLED_AFTER_SECONDS + 5)
+        assert derive(tmp_path) == "stalled"
+        say(tmp_path, "running", age=status.STALLED_AFTER_SECONDS - 30)
+        assert derive(tmp_path) == "running"
+
+
+def test_a_resumed_run_is_running_whatever_its_last_worker_said(tmp_path: Path) -> None:
+    with child(HOLD, tmp_path / "lock"):
+        for state in ("interrupted", "starting", "running", "failed"):
+            say(tmp_path, state)
+            assert derive(tmp_path) == "running"
+
+
+def test_a_run_without_a_worker_yet_is_starting_for_a_while(tmp_path: Path) -> None:
+    say(tmp_path, "starting")
+    assert derive(tmp_path) == "starting"
+    say(tmp_path, "starting", age=status.START_GRACE_SECONDS + 5)
+    assert derive(tmp_path) == "crashed"
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{", "[]", "3", "{}", '{"state": 3}', '{"state": "starting", "heartbeat_unix": "x"}']
+)
+def test_a_broken_status_without_a_worker_is_a_crash(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "status.json").write_text(content)
+    assert derive(tmp_path) == "crashed"
+    assert derive(tmp_path / "missing") == "crashed"
+
+
+def test_a_worker_that_ends_while_it_is_looked_at_has_not_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(tmp_path, "running")
+    worker = Lock(tmp_path / "lock")
+    assert worker.acquire()
+    real = status.is_held
+
+    def held(path: Path) -> bool:
+        say(tmp_path, "finished")
+        worker.release()
+        return real(path)
+
+    monkeypatch.setattr(status, "is_held", held)
+    assert derive(tmp_path) == "finished"
+
+
+def test_a_worker_that_begins_while_it_is_looked_at_has_not_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(tmp_path, "interrupted")
+    worker = Lock(tmp_path / "lock")
+    real = status.is_held
+
+    def held(path: Path) -> bool:
+        before = real(path)
+        worker.acquire()
+        say(tmp_path, "running")
+        return before
+
+    monkeypatch.setattr(status, "is_held", held)
+    assert derive(tmp_path) == "running"
+    worker.release()
+
+
+def test_the_file_says_who_works_and_how_far_it_is(tmp_path: Path) -> None:
+    file = StatusFile(tmp_path / "status.json")
+    file.open()
+    file.update(phase="l_step", step=3, steps=9, mu=0.5)
+    file.write()
+    said = json.loads(file.path.read_text())
+    assert said["state"] == "running"
+    assert (said["progress"]["step"], said["progress"]["steps"], said["progress"]["mu"]) == (3, 9, 0.5)
+    assert said["pid"] > 0
+    assert said["started"]
+    assert said["host"]
+    assert abs(said["heartbeat_unix"] - time.time()) < 60
+    file.close("failed", "out of memory")
+    said = json.loads(file.path.read_text())
+    assert (said["state"], said["error"], said["progress"]["step"]) == ("failed", "out of memory", 3)
+    assert derive(tmp_path) == "failed"
+
+
+def test_the_heartbeat_goes_on_by_itself_and_ends_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "HEARTBEAT_SECONDS", 0.001)
+    beaten = Event()
+    file = StatusFile(tmp_path / "status.json", on_beat=beaten.set)
+    file.open()
+    assert beaten.wait(timeout=30)
+    file.close("finished")
+    before = file.path.read_bytes()
+    assert "heartbeat" not in {thread.name for thread in enumerate_threads()}
+    assert file.path.read_bytes() == before
+
+
+def test_a_heartbeat_outlives_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "HEARTBEAT_SECONDS", 0.001)
+    beaten = [Event(), Event()]
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def beat() -> None:
+        (beaten[0] if not beaten[0].is_set() else beaten[1]).set()
+        if not beaten[1].is_set():
+            raise OSError("disk full")
+
+    file = StatusFile(folder / "status.json", on_beat=beat)
+    file.open()
+    assert all(event.wait(timeout=30) for event in beaten)
+    file.close("finished")
+
+
+def test_a_file_that_was_never_opened_can_be_closed(tmp_path: Path) -> None:
+    StatusFile(tmp_path / "status.json").close("failed", "no data")
+    assert derive(tmp_path) == "failed"
+
+
+def test_progress_says_nothing_it_does_not_know() -> None:
+    assert Progress().eta_seconds is None
+    assert Progress().test_error_pct is None
