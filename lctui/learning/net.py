@@ -28,9 +28,11 @@ class FlatNet:
         self.slices = {name: slice(ends[i], ends[i + 1]) for i, name in enumerate(named)}
         self.w = torch.cat([parameter.detach().reshape(-1) for parameter in named.values()])
         self.grad = torch.zeros_like(self.w)
+        self.trainable = torch.ones_like(self.w)  # 0 where the module's author froze a parameter
         for name, parameter in named.items():
             parameter.data = self.view(self.w, name)
             parameter.grad = self.view(self.grad, name)
+            self.view(self.trainable, name).fill_(float(parameter.requires_grad))
 
     def view(self, vector: Tensor, name: str) -> Tensor:
         """One parameter's piece of a vector [P], in the parameter's shape; shares memory."""

@@ -88,18 +88,12 @@ class Trainer:
             lr=0.0,
             momentum=options.momentum,
             nesterov=options.nesterov,
-            weight_decay=options.weight_decay,
             fused=True,
         )
         self.net.w.grad = self.net.grad
         # Zeros in place of no buffer: the first update is the same, and there is always one to save.
         self.buffer = torch.zeros_like(self.net.w)
         self.optimizer.state[self.net.w]["momentum_buffer"] = self.buffer
-
-    @property
-    def batches(self) -> int:
-        """Batches of an epoch; the last may be smaller."""
-        return -(-len(self.data) // self.settings.batch_size)
 
     def load_momentum(self, buffer: Tensor) -> None:
         """Takes over a saved momentum buffer, [P]."""
@@ -111,17 +105,17 @@ class Trainer:
         Raises:
             Interrupted: `stop` said so; `position` and the net stand after the last finished batch.
         """
-        order = self._begin(lr)
-        start, size = self.position.batch, self.settings.batch_size
+        batches = _batches(self._begin(lr), self.settings.batch_size)
+        start = self.position.batch
         loss_sum = torch.tensor(self.position.loss_sum, dtype=torch.float64, device=self.net.device)
-        for batch, index in enumerate(order.split(size)):
+        for batch, index in enumerate(batches):
             if batch < start:
                 continue
             if self.stop():
                 self._pause(batch, loss_sum)
                 raise Interrupted("stopped on request")
             loss_sum += self._batch(index, penalty) * len(index)
-            self.on_batch(batch + 1, self.batches)
+            self.on_batch(batch + 1, len(batches))
         self.position = Position(epoch=self.position.epoch + 1)
         return float(loss_sum) / len(self.data)
 
@@ -143,10 +137,23 @@ class Trainer:
         with autocast(self.settings.precision, self.net.device):
             loss = F.cross_entropy(self.net.module(inputs), labels)
         torch.autograd.backward(loss)
+        if self.settings.weight_decay:
+            self.net.grad.addcmul_(self.net.w, self.net.trainable, value=self.settings.weight_decay)
         if penalty is not None:
             penalty.add_gradient(self.net.w, self.net.grad)
         self.optimizer.step()
         return loss.detach()
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """The epoch's batches: `size` places each, the last one fewer.
+
+    A last batch of a single input joins the one before it: batch-norm cannot normalise over one.
+    """
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -110,6 +110,26 @@ def test_an_interruption_that_never_comes_changes_nothing() -> None:
     assert torch.equal(first.w, second.w)
 
 
+def test_a_last_batch_of_one_joins_the_one_before() -> None:
+    torch.manual_seed(0)
+    net = FlatNet(nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4)), CPU)
+    told: list[tuple[int, int]] = []
+    data = Resident(*make_data(17), CPU)
+    batches = Trainer(net, data, SETTINGS, seed=5, stream=("test",), on_batch=lambda *news: told.append(news))
+    assert batches.epoch(0.05) > 0
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_frozen_parameters_stay_as_they_are() -> None:
+    module = make_net()
+    module[0].requires_grad_(False)
+    before = module[0].weight.clone()
+    net = FlatNet(module, CPU)
+    trainer(net).epoch(0.05)
+    assert torch.equal(net.view(net.w, "0.weight"), before)
+    assert not torch.equal(net.view(net.w, "4.weight"), module[4].weight)
+
+
 def test_bfloat16_trains_to_about_the_same_weights() -> None:
     exact, rough = FlatNet(make_net(), CPU), FlatNet(make_net(), CPU)
     trainer(exact).epoch(0.05)
