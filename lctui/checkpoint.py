@@ -14,12 +14,13 @@ from typing import Any
 
 import pydantic
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lctui.algorithm import State
 from lctui.compression import restore
+from lctui.errors import RunFailed
 from lctui.learning.net import FlatNet
 from lctui.learning.reference import ReferenceState
 from lctui.learning.train import Position
@@ -44,14 +45,26 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:
-        """Reads the file; None if there is none."""
+        """Reads the file; None if there is none.
+
+        Raises:
+            RunFailed: it is damaged.
+        """
         if not path.exists():
             return None
-        with safe_open(path, framework="pt") as file:
-            return cls(
-                {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 (not a mapping)
-                json.loads(file.metadata()["lctui"]),
-            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                return cls(
+                    {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 (not a mapping)
+                    json.loads(file.metadata()["lctui"]),
+                )
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise _unusable(path, error) from error
+
+
+def _unusable(path: Path | str, error: Exception) -> RunFailed:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RunFailed(f"{path} cannot be used ({text}); without it, training starts over")
 
 
 def of_reference(net: FlatNet, state: ReferenceState) -> Checkpoint:
@@ -84,7 +97,18 @@ def of_run(net: FlatNet, state: State, numbers: Mapping[str, Any]) -> Checkpoint
 
 
 def to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]]:
-    """Puts the net where the checkpoint has it; returns the state to go on from and the worker's numbers."""
+    """Puts the net where the checkpoint has it; returns the state to go on from and the worker's numbers.
+
+    Raises:
+        RunFailed: the checkpoint is not one of this net.
+    """
+    try:
+        return _to_run(checkpoint, net)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _unusable("checkpoint.safetensors", error) from error
+
+
+def _to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]]:
     position, momentum = _take_net(checkpoint, net)
     numbers = checkpoint.numbers
     state = State(

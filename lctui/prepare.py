@@ -143,6 +143,7 @@ def provenance(prepared: Prepared) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
         "data_sha256": prepared.data.digest,
+        "code_sha256": prepared.code_digest,
         "data_mean": prepared.data.mean,
         "data_std": prepared.data.std,
     }

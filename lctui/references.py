@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from lctui.checkpoint import Checkpoint, of_reference, to_reference
@@ -128,12 +129,17 @@ def _untied(net: FlatNet) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def _load(folder: Path, net: FlatNet) -> Errors | None:
     record = atomic.read_json(folder / "reference.json")
+    initial = net.state()
     if not isinstance(record, dict) or not (folder / "reference.safetensors").exists():
         return None
-    tensors = load_file(folder / "reference.safetensors")
-    for name in net.slices:
-        net.view(net.w, name).copy_(tensors[name])
-    net.load_buffers(
-        {name.removeprefix("buffer."): tensor for name, tensor in tensors.items() if name.startswith("buffer.")}
-    )
-    return Errors(record["train_error_pct"], record["validation_error_pct"], record["test_error_pct"])
+    try:
+        tensors = load_file(folder / "reference.safetensors")
+        for name in net.slices:
+            net.view(net.w, name).copy_(tensors[name])
+        net.load_buffers(
+            {name.removeprefix("buffer."): tensor for name, tensor in tensors.items() if name.startswith("buffer.")}
+        )
+        return Errors(record["train_error_pct"], record["validation_error_pct"], record["test_error_pct"])
+    except (SafetensorError, KeyError, RuntimeError):
+        net.load_state(initial)
+        return None  # a damaged file is as good as none: the reference is trained again

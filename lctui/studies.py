@@ -90,4 +90,5 @@ def _run_member(
 def _same(run: Run, prepared: Prepared) -> bool:
     """Would this run's numbers be those of a new one?"""
     meta = run.read("meta.json")
-    return meta.get("c_step_version") == C_STEP_VERSION and meta.get("data_sha256") == prepared.data.digest
+    same_inputs = (meta.get("data_sha256"), meta.get("code_sha256")) == (prepared.data.digest, prepared.code_digest)
+    return meta.get("c_step_version") == C_STEP_VERSION and same_inputs

@@ -311,3 +311,33 @@ def test_a_net_and_data_of_ones_own(cli: Cli, tmp_path: Path) -> None:
 
 def test_the_quickstart_is_a_valid_scheme(cli: Cli) -> None:
     assert cli("check", ROOT / "schemes/quickstart.json").returncode == 0
+
+
+def test_a_study_runs_again_what_was_done_with_other_code(cli: Cli, tmp_path: Path) -> None:
+    source = (
+        "import torch\n"
+        "def net():\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, {width}), torch.nn.ReLU(),"
+        " torch.nn.Linear({width}, 2))\n"
+    )
+    study = {
+        "study": "mine",
+        "base": {
+            "model": {"factory": "mine.py:net"},
+            "data": {"name": "mnist_sample", "classes": [0, 1]},
+            "reference": {"epochs": 1},
+            "compress": [{"layers": ["1"], "how": {"type": "quantize", "k": 2}}],
+            "lc": {"mu": {"steps": 1}},
+            "l_step": {"epochs": 1},
+        },
+    }
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(study))
+    sizes = []
+    for width in (4, 4, 6):
+        (tmp_path / "mine.py").write_text(source.format(width=width))
+        done = cli("--run", path)
+        assert done.returncode == 0, done.stderr
+        sizes.append((json.loads(done.stdout)["runs"][0]["reference"]["parameters"], "already done" in done.stderr))
+    small, large = 785 * 4 + 10, 785 * 6 + 14
+    assert sizes == [(small, False), (small, True), (large, False)]

@@ -249,6 +249,26 @@ def test_an_artifact_that_lies_fails_the_run(tmp_path: Path, monkeypatch: pytest
     assert run.status() == "failed"
 
 
+def test_a_damaged_checkpoint_is_said_so(tmp_path: Path) -> None:
+    run = start(tmp_path, tiny())
+    with pytest.raises(Interrupted):
+        work(tmp_path, run, 60)
+    path = run.file("checkpoint.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunFailed, match=r"checkpoint\.safetensors cannot be used .* training starts over"):
+        work(tmp_path, run)
+    path.unlink()
+    assert work(tmp_path, run)["status"] == "finished"
+
+
+def test_a_damaged_reference_is_trained_again(finished: tuple[Path, Run, dict[str, Any]], tmp_path: Path) -> None:
+    _, _, result = finished
+    work(tmp_path, start(tmp_path, tiny()))
+    (path,) = tmp_path.glob("references/*/reference.safetensors")
+    path.write_bytes(path.read_bytes()[:5000])
+    assert without_times(work(tmp_path, start(tmp_path, tiny()))) == without_times(result)
+
+
 def test_a_reference_alone(tmp_path: Path) -> None:
     result = work(tmp_path, start(tmp_path, tiny(compress=[])))
     assert result["final"]["compression_ratio"] == 1
