@@ -50,7 +50,7 @@ def compress(
     """Compresses a trained classifier by the scheme's tasks, LC loop and L step; the module itself is the reference.
 
     `train` and `test` are map-style datasets of (input, label).  The scheme's `model`, `reference` and the data set's
-    name and classes play no part; `data.validation`, the seed and the precision do.  Works on a copy of `model` and
+    name and classes play no part; `data.validation`, the seed and the precision do.  Works on a float32 copy of `model` and
     leaves torch's global random state as it was.
 
     Raises:
@@ -60,18 +60,18 @@ def compress(
     block = scheme.data.model_copy(update={"classes": None})
     loaded = data.from_datasets(train, test, block, seed=scheme.seed)
     where = pick_device(device)
-    info = models.describe(model, loaded.train.inputs[:1])
+    copied = copy.deepcopy(model).float()
+    info = models.describe(copied, loaded.train.inputs[:1])
     tasks, problems = resolve(dict(enumerate(scheme.compress)), info)
     if problems:
         raise BadInput("scheme", problems)
-    net = FlatNet(model, where)
+    net = FlatNet(copied, where)
     splits = Splits(*(Resident(s.inputs, s.labels, where) for s in (loaded.train, loaded.validation, loaded.test)))
     reference = evaluate(net.module, splits)
     problem, state = LCProblem(net, info, tasks, splits, scheme), State()
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         events = list(learning_compression(problem, state))
     assert state.theta is not None
-    compressed = copy.deepcopy(model)
-    compressed.load_state_dict(compressed_state(problem, state.theta))
+    copied.load_state_dict(compressed_state(problem, state.theta))
     direct = next(event for event in events if isinstance(event, DirectCompression))
-    return Result(compressed.eval(), reference, direct, tuple(event for event in events if isinstance(event, Step)))
+    return Result(copied.eval(), reference, direct, tuple(event for event in events if isinstance(event, Step)))

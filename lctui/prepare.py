@@ -52,7 +52,7 @@ def prepare(
         BadInput: with all problems found; `source` names the file.
     """
     where = pick_device(device)
-    module = models.build(scheme.model, seed=scheme.seed, source=source)
+    module = models.build(scheme.model, seed=scheme.seed, source=source).float()
     loaded = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
     info = models.describe(module, loaded.train.inputs[:1])
     problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
