@@ -61,7 +61,7 @@ class LCProblem:
         self.has_task = torch.zeros_like(self.net.w)  # [P]: 1 where a weight belongs to a task
         for task in self.tasks:
             for name in task.names:
-                self.has_task[self.net.slices[f"{name}.weight"]] = 1
+                self.net.view(self.has_task, f"{name}.weight").fill_(1)
 
 
 def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCompression | Epoch | Step]:
@@ -219,7 +219,7 @@ def _flops(problem: LCProblem, thetas: Sequence[Compressed]) -> tuple[int, int]:
     for task, theta in zip(problem.tasks, thetas, strict=True):
         costs.update(zip(task.names, theta.multiplications, strict=True))
     compressed = sum(2 * costs[layer.name] * layer.pixels for layer in problem.info.layers)
-    return compressed, sum(2 * layer.parameters * layer.pixels for layer in problem.info.layers)
+    return compressed, problem.info.flops
 
 
 def _report(

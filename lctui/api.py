@@ -17,10 +17,9 @@ from lctui import data, models
 from lctui.algorithm import LCProblem, State, compressed_state, learning_compression
 from lctui.errors import BadInput
 from lctui.events import DirectCompression, Step
-from lctui.learning.evaluate import Errors, Splits, evaluate
+from lctui.learning.evaluate import Errors, evaluate
 from lctui.learning.net import FlatNet
-from lctui.learning.resident import Resident
-from lctui.prepare import pick_device
+from lctui.prepare import check_outputs, pick_device, resident_splits
 from lctui.scheme import Scheme
 from lctui.scheme.check import resolve
 
@@ -50,8 +49,8 @@ def compress(
     """Compresses a trained classifier by the scheme's tasks, LC loop and L step; the module itself is the reference.
 
     `train` and `test` are map-style datasets of (input, label).  The scheme's `model`, `reference` and the data set's
-    name and classes play no part; `data.validation`, the seed and the precision do.  Works on a float32 copy of `model` and
-    leaves torch's global random state as it was.
+    name and classes play no part; `data.validation`, the seed and the precision do.  Works on a float32
+    copy of `model` and leaves torch's global random state as it was.
 
     Raises:
         BadInput: the scheme does not fit the net, or the data are not usable.
@@ -63,10 +62,11 @@ def compress(
     copied = copy.deepcopy(model).float()
     info = models.describe(copied, loaded.train.inputs[:1])
     tasks, problems = resolve(dict(enumerate(scheme.compress)), info)
+    problems += check_outputs(copied, loaded)
     if problems:
         raise BadInput("scheme", problems)
     net = FlatNet(copied, where)
-    splits = Splits(*(Resident(s.inputs, s.labels, where) for s in (loaded.train, loaded.validation, loaded.test)))
+    splits = resident_splits(copied, loaded, where)
     reference = evaluate(net.module, splits)
     problem, state = LCProblem(net, info, tasks, splits, scheme), State()
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):

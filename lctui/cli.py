@@ -7,6 +7,7 @@ scheme never wait for torch.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ import typer
 
 from lctui.errors import BadInput, Exit, Interrupted, LctuiError, printable
 from lctui.headless.output import print_json, say
-from lctui.runs.process import share_the_cores
+from lctui.runs.process import require_device_name, share_the_cores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -101,7 +102,11 @@ def _run_file(path: Path, device: str, detach: bool, quiet: bool, overrides: dic
             raise BadInput.one(str(path), "--detach", "takes a scheme; a study runs in the foreground")
         from lctui.runs.process import start_worker
         from lctui.runs.store import new_run
+        from lctui.scheme.check import require_present
 
+        require_device_name(device)
+        _net_of(loaded, str(path))
+        require_present(loaded.data, str(path))
         run = new_run(store, loaded, device)
         start_worker(run.folder, store.home, device)
         typer.echo(run.id)
@@ -190,7 +195,7 @@ def rm(runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to
     """Delete runs."""
     store = _store(home)
     # All names are looked up first: a typing mistake in the last must not leave the first deleted.
-    for found in [store.find(run) for run in runs]:
+    for found in dict.fromkeys(store.find(run) for run in runs):
         store.remove(found)
         typer.echo(found.id)
 
@@ -209,7 +214,7 @@ def resume(
     run: RunName, detach: Detach = False, device: Device = None, quiet: QuietFlag = False, home: Home = None
 ) -> None:
     """Go on from a run's last checkpoint."""
-    from lctui.runs.control import prepare_to_resume
+    from lctui.runs.control import mark_starting, prepare_to_resume
 
     store = _store(home)
     found = store.find(run)
@@ -218,6 +223,8 @@ def resume(
     if detach:
         from lctui.runs.process import start_worker
 
+        require_device_name(device)
+        mark_starting(found)
         start_worker(found.folder, store.home, device)
         typer.echo(found.id)
         return
@@ -283,6 +290,10 @@ def _show(as_json: bool, value: Any, table: Callable[[], RenderableType]) -> Non
 def main() -> None:
     """The `lctui` command."""
     share_the_cores()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show μ or × shows a question mark; it is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(_guarded(lambda: app(standalone_mode=False)))
 
 

@@ -75,11 +75,14 @@ def load(
         if ":" not in data.name:
             known = not_one_of(data.name, BUILT_IN_DATA)
             raise BadInput.one(source, "data.name", f"{known}, or module:function of your own")
-        sets = user_code.call(data.name, data.args, base=base, source=source, path="data.name", args_path="data.args")
-        if not isinstance(sets, tuple | list) or len(sets) != 2:
-            raise BadInput.one(source, "data.name", f"{data.name} must return (train, test), got {_what(sets)}")
-        train, test = sets
-        return from_datasets(train, test, data, seed=seed, source=source, path="data.name")
+        with user_code.seeded(seed):  # data made by chance are the same data in every run
+            sets = user_code.call(
+                data.name, data.args, base=base, source=source, path="data.name", args_path="data.args"
+            )
+            if not isinstance(sets, tuple | list) or len(sets) != 2:
+                raise BadInput.one(source, "data.name", f"{data.name} must return (train, test), got {_what(sets)}")
+            train, test = sets
+            return from_datasets(train, test, data, seed=seed, source=source, path="data.name")
     if data.args:
         name = next(iter(data.args))
         raise BadInput.one(source, f"data.args.{name}", f"the built-in {data.name} takes no arguments")

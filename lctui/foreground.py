@@ -6,6 +6,10 @@ table for a person on stderr.  Validation has passed before; exit codes are the 
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, redirect_stdout
+from typing import Any
+
 from rich.console import Console
 
 from lctui.errors import Interrupted, LctuiError
@@ -17,6 +21,7 @@ from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run, require_writable
 from lctui.scheme import Scheme
 from lctui.scheme.study import Study
+from lctui.studies import require_runnable
 from lctui.studies import run_study as run_members
 from lctui.worker import execute
 
@@ -28,7 +33,6 @@ def run_scheme(scheme: Scheme, store: Store, device: str, source: str, quiet: bo
         BadInput: the net or the data cannot be had, or the home cannot be written to; nothing was written.
         Interrupted, Diverged, RunFailed: see `lctui.worker.execute`.
     """
-    require_writable(store)
     _run(None, scheme, store, device, source, _display(quiet))
 
 
@@ -44,12 +48,17 @@ def run_study(study: Study, store: Store, device: str, source: str, quiet: bool)
         BadInput, Interrupted: as `run_scheme` does.
         LctuiError: some members did not finish; the others did.
     """
-    require_writable(store)
     stop, display = StopRequest(), _display(quiet)
-    with stop.on_signals(), display:
-        members = run_members(study, store, device, source, stop, display)
-    results = [member.result for member in members]
-    print_json({"study": study.name, "runs": results})
+    results: list[dict[str, Any]] = []
+    try:
+        with _stdout_kept(), stop.on_signals(), display:
+            require_runnable(study, source)
+            require_writable(store)
+            for member in run_members(study, store, device, source, stop, display):
+                results.append(member.result)
+    finally:
+        if results:
+            print_json({"study": study.name, "runs": results})
     display.table(study_table(study.name, results))
     failed = sum(result.get("status") != "finished" for result in results)
     if failed:
@@ -58,11 +67,12 @@ def run_study(study: Study, store: Store, device: str, source: str, quiet: bool)
 
 def _run(run: Run | None, scheme: Scheme, store: Store, device: str, source: str, display: Display) -> None:
     stop = StopRequest()
-    with display:
+    with _stdout_kept(), display:
         prepared = prepare(scheme, store.home, device, source, display.download)
+    require_writable(store)
     run = run or new_run(store, scheme, device)
     try:
-        with stop.on_signals(), display:
+        with _stdout_kept(), stop.on_signals(), display:
             result = execute(run, prepared, store.home, stop, display)
     except Interrupted:
         print_json({"id": run.id, "name": scheme.name, "status": "interrupted"})
@@ -74,6 +84,11 @@ def _run(run: Run | None, scheme: Scheme, store: Store, device: str, source: str
         raise
     print_json(result)
     display.table(result_table(result))
+
+
+def _stdout_kept() -> AbstractContextManager[object]:
+    """stdout is for results: what a user's net or data print goes to stderr."""
+    return redirect_stdout(sys.stderr)
 
 
 def _display(quiet: bool) -> Display:

@@ -6,14 +6,11 @@ torch-free records of `lctui.scheme.net`.  Trains nothing and downloads nothing.
 
 from __future__ import annotations
 
-import contextlib
-import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -85,16 +82,22 @@ def build(model: scheme.Model, *, seed: int, base: Path | None = None, source: s
     Raises:
         BadInput: there is no such net, it does not take these arguments, or the weights do not fit it.
     """
-    with _seeded(seed):
+    with user_code.seeded(seed):
         net = _make(model, base, source)
     if not isinstance(net, nn.Module):
         raise BadInput.one(source, "model.factory", f"{model.factory} returned {type(net).__name__}, not an nn.Module")
+    lazy = next(
+        (name for name, p in net.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)), None
+    )
+    if lazy is not None:
+        problem = f"parameter {lazy!r} is lazy: without a size it has no initial value; give the layer its size"
+        raise BadInput.one(source, "model.factory", problem)
     if model.weights is not None:
         load_weights(net, (base or Path.cwd()) / Path(model.weights).expanduser(), source=source)
     return net
 
 
-def describe(module: nn.Module, example: Tensor | None = None) -> NetInfo:
+def describe(module: nn.Module, example: Tensor | None = None, *, source: str = "") -> NetInfo:
     """The net as layers, shapes and sizes.
 
     With an `example` batch [n, …] its first element is sent through the net, to count the pixels that each weight is
@@ -103,7 +106,7 @@ def describe(module: nn.Module, example: Tensor | None = None) -> NetInfo:
     Raises:
         BadInput: the net does not take the example.
     """
-    pixels = None if example is None else _count_pixels(module, example[:1])
+    pixels = None if example is None else _count_pixels(module, example[:1], source)
     layers = tuple(
         Layer(name, _kind(layer), tuple(layer.weight.shape), pixels=1 if pixels is None else pixels[layer])
         for name, layer in _compressible(module)
@@ -111,11 +114,6 @@ def describe(module: nn.Module, example: Tensor | None = None) -> NetInfo:
     tensors = {id(value): value for value in module.state_dict(keep_vars=True).values() if isinstance(value, Tensor)}
     values = sum(tensor.numel() for tensor in tensors.values())
     return NetInfo(layers, others=values - sum(layer.parameters for layer in layers))
-
-
-def dense_flops(net: NetInfo) -> int:
-    """Floating-point operations of the compressible layers for one input: 2 for each weight and pixel."""
-    return 2 * sum(layer.parameters * layer.pixels for layer in net.layers)
 
 
 def load_weights(net: nn.Module, file: Path, *, source: str = "") -> None:
@@ -180,22 +178,6 @@ def _call_known(factory: Callable[..., nn.Module], name: str, args: Mapping[str,
         raise BadInput.one(source, "model.args", problem) from error
 
 
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers fixed by `seed`, for Python, NumPy and torch; the callers' states come back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
 def _compressible(module: nn.Module) -> list[tuple[str, Any]]:
     """Modules with a weight of their own, in the net's order; of those that share one, the first."""
     seen: set[int] = set()
@@ -212,18 +194,19 @@ def _kind(layer: nn.Module) -> str:
     return next(kind.__name__ for kind in COMPRESSIBLE if isinstance(layer, kind))
 
 
-def _count_pixels(module: nn.Module, example: Tensor) -> Counter[nn.Module]:
+def _count_pixels(module: nn.Module, example: Tensor, source: str) -> Counter[nn.Module]:
     """Output positions of each layer for one input, summed over its calls and those of layers tied to it."""
     owners = {id(layer.weight): layer for _, layer in _compressible(module)}
     pixels: Counter[nn.Module] = Counter()
 
-    def count(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        pixels[owners[id(layer.weight)]] += _positions(layer, inputs[0], output)
+    def count(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+        given = inputs[0] if inputs else next(iter(named.values()))
+        pixels[owners[id(layer.weight)]] += _positions(layer, given, output)
 
     layers = [layer for layer in module.modules() if isinstance(layer, COMPRESSIBLE) and id(layer.weight) in owners]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
+    hooks = [layer.register_forward_hook(count, with_kwargs=True) for layer in layers]
     try:
-        _forward(module, example)
+        _forward(module, example, source)
     finally:
         for hook in hooks:
             hook.remove()
@@ -241,7 +224,7 @@ def _positions(layer: Any, inputs: Tensor, output: Tensor) -> int:
     return output.numel() // layer.out_channels
 
 
-def _forward(module: nn.Module, example: Tensor) -> None:
+def _forward(module: nn.Module, example: Tensor, source: str) -> None:
     """One forward pass that leaves no trace: in evaluation mode, without gradients."""
     training = {layer: layer.training for layer in module.modules()}
     like = next(module.parameters(), example)
@@ -253,7 +236,7 @@ def _forward(module: nn.Module, example: Tensor) -> None:
     except Exception as error:
         shape = _shape(example.shape[1:])
         problem = f"the net does not take an input of {shape}: {user_code.one_line(error)}"
-        raise BadInput.one("", "model.factory", problem) from error
+        raise BadInput.one(source, "model.factory", problem) from error
     finally:
         for layer, mode in training.items():
             layer.training = mode

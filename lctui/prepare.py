@@ -22,6 +22,7 @@ from lctui import data, data_sources, models, user_code
 from lctui.errors import BadInput, Problem
 from lctui.learning.evaluate import Splits
 from lctui.learning.resident import Resident
+from lctui.runs.process import require_device_name
 from lctui.scheme import Data, Scheme
 from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
 from lctui.scheme.net import NetInfo
@@ -52,16 +53,17 @@ def prepare(
         BadInput: with all problems found; `source` names the file.
     """
     where = pick_device(device)
+    if where.type == "cuda":
+        # float32 means float32: TF32 would round every product of a convolution to 10 bits.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     module = models.build(scheme.model, seed=scheme.seed, source=source).float()
     loaded = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
-    info = models.describe(module, loaded.train.inputs[:1])
+    info = models.describe(module, loaded.train.inputs[:1], source=source)
     problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
-    problems += _check_outputs(module, loaded)
+    problems += check_outputs(module, loaded)
     if problems:
         raise BadInput(source, problems)
-    splits = Splits(
-        *(Resident(split.inputs, split.labels, where) for split in (loaded.train, loaded.validation, loaded.test))
-    )
+    splits = resident_splits(module, loaded, where)
     code = "".join(user_code.source_digest(ref) for ref in (scheme.model.factory, scheme.data.name) if ":" in ref)
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
@@ -74,7 +76,7 @@ def describe_net(scheme: Scheme, source: str) -> NetInfo:
     Raises:
         BadInput: the net cannot be built.
     """
-    return models.describe(models.build(scheme.model, seed=scheme.seed, source=source))
+    return models.describe(models.build(scheme.model, seed=scheme.seed, source=source).float(), source=source)
 
 
 _last_data: dict[tuple[str | None, ...], data.DataSet] = {}
@@ -98,13 +100,12 @@ def pick_device(name: str) -> torch.device:
     Raises:
         BadInput: there is no such device.
     """
+    require_device_name(name)
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
-    head, _, index = name.partition(":")
-    if head != "cuda" or (index and not index.isdecimal()):
-        raise BadInput.one("", "--device", f"{name!r} is not a device: auto, cpu, cuda or cuda:N")
+    index = name.partition(":")[2]
     count = torch.cuda.device_count()
     if int(index or 0) >= count:
         have = f"{count} CUDA device(s)" if count else "no CUDA device"
@@ -112,10 +113,32 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", int(index or 0))
 
 
+def resident_splits(module: nn.Module, loaded: data.DataSet, device: torch.device) -> Splits:
+    """The splits on the device, in the memory format that the net takes."""
+    fast = _takes_channels_last(module, loaded.train.inputs[:2])
+    splits = (loaded.train, loaded.validation, loaded.test)
+    return Splits(*(Resident(split.inputs, split.labels, device, channels_last=fast) for split in splits))
+
+
 @torch.inference_mode()
-def _check_outputs(module: nn.Module, loaded: data.DataSet) -> list[Problem]:
+def _takes_channels_last(module: nn.Module, inputs: torch.Tensor) -> bool:
+    """Some nets call `view` where they mean `flatten`, which fails on channels-last activations."""
+    if inputs.dim() != 4:
+        return False
+    batch, _ = next(Resident(inputs, torch.zeros(len(inputs), dtype=torch.int64), inputs.device).in_order(2))
+    try:
+        module.eval()(batch)
+    except Exception:
+        return False
+    return True
+
+
+@torch.inference_mode()
+def check_outputs(module: nn.Module, loaded: data.DataSet) -> list[Problem]:
     """Does the net turn a batch of this data into one score a class?"""
     module.eval()
+    if not any(True for _ in module.parameters()):
+        return [Problem("model", "the net has no parameters: there is nothing to train or to compress")]
     try:
         outputs = module(loaded.train.inputs[:2])
     except Exception as error:
@@ -157,8 +180,11 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of lctui's own source, when it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of lctui's own source, when it runs from a checkout of its own."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):

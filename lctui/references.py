@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from lctui.checkpoint import Checkpoint, of_reference, to_reference
-from lctui.errors import Interrupted
+from lctui.errors import Interrupted, RunFailed
 from lctui.events import ReferenceEpoch
 from lctui.learning.evaluate import Errors, Splits, evaluate
 from lctui.learning.net import FlatNet
@@ -28,7 +28,7 @@ from lctui.runs import atomic
 from lctui.runs.locks import Lock
 from lctui.scheme import Scheme
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised whenever reference training changes its numbers, so that old references are not mistaken for new ones."""
 
 WAIT_SECONDS = 0.5
@@ -88,7 +88,7 @@ def obtain(
 
 def _train(folder: Path, net: FlatNet, splits: Splits, scheme: Scheme, stop: Stop, watcher: Watcher) -> Errors:
     path = folder / "checkpoint.safetensors"
-    saved = Checkpoint.load(path)
+    saved = _half_trained(path)
     state = ReferenceState() if saved is None else to_reference(saved, net)
     history: list[dict[str, Any]] = [] if saved is None else saved.numbers["history"]
     if saved is not None:
@@ -113,10 +113,19 @@ def _train(folder: Path, net: FlatNet, splits: Splits, scheme: Scheme, stop: Sto
     return errors
 
 
+def _half_trained(path: Path) -> Checkpoint | None:
+    try:
+        return Checkpoint.load(path)
+    except RunFailed:
+        return None  # damaged: nothing but time is lost by starting over
+
+
 def _save(folder: Path, net: FlatNet, errors: Errors, history: list[dict[str, Any]], scheme: Scheme) -> None:
-    atomic.replace(folder / "reference.safetensors", lambda temporary: save_file(_untied(net), temporary))
+    path = folder / "reference.safetensors"
+    atomic.replace(path, lambda temporary: save_file(_untied(net), temporary))
     # Last: its presence says that the net beside it is whole.
-    record = {**asdict(errors), "history": history, "scheme": scheme.dump(), "device": str(net.device)}
+    record = {**asdict(errors), "sha256": _sha256(path), "history": history, "scheme": scheme.dump()}
+    record["device"] = str(net.device)
     atomic.write_json(folder / "reference.json", record)
 
 
@@ -129,17 +138,21 @@ def _untied(net: FlatNet) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def _load(folder: Path, net: FlatNet) -> Errors | None:
     record = atomic.read_json(folder / "reference.json")
-    initial = net.state()
-    if not isinstance(record, dict) or not (folder / "reference.safetensors").exists():
+    path = folder / "reference.safetensors"
+    # A damaged file is as good as none: the reference is trained again.
+    if not isinstance(record, dict) or not path.exists() or record.get("sha256") != _sha256(path):
         return None
     try:
-        tensors = load_file(folder / "reference.safetensors")
+        tensors = load_file(path)
         for name in net.slices:
             net.view(net.w, name).copy_(tensors[name])
         net.load_buffers(
             {name.removeprefix("buffer."): tensor for name, tensor in tensors.items() if name.startswith("buffer.")}
         )
         return Errors(record["train_error_pct"], record["validation_error_pct"], record["test_error_pct"])
-    except (SafetensorError, KeyError, RuntimeError):
-        net.load_state(initial)
-        return None  # a damaged file is as good as none: the reference is trained again
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        raise RunFailed(f"{path} is not of this net; without it, the reference is trained again") from error
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

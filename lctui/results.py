@@ -22,6 +22,11 @@ class Kept:
     direct: Numbers | None = None
     steps: list[Numbers] = field(default_factory=list)
 
+    def add(self, step: int, event: Measured) -> None:
+        """Keeps one more LC step; what its tasks learned is kept of the last one only (codebooks can be large)."""
+        self.steps = [_without_layers(each) or {} for each in self.steps]
+        self.steps.append({"step": step, **measured(event)})
+
     def record(self) -> Numbers:
         """JSON-ready."""
         return asdict(self)

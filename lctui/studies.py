@@ -6,15 +6,18 @@ member that fails does not stop the rest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lctui.errors import BadInput, Diverged, Interrupted, LctuiError
-from lctui.prepare import Prepared, prepare
+from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, Problem
+from lctui.prepare import Prepared, describe_net, prepare
+from lctui.references import TRAINING_VERSION
 from lctui.runs.control import prepare_to_resume
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run
 from lctui.scheme import Scheme
+from lctui.scheme.check import check_scheme, describe
 from lctui.scheme.study import Study
 from lctui.worker import C_STEP_VERSION, Observer, execute
 
@@ -45,19 +48,32 @@ def run_study(
     source: str,
     stop: StopRequest,
     display: Display,
-) -> list[Member]:
-    """Runs what is not finished yet; returns every member's result, failed ones included.
+) -> Iterator[Member]:
+    """Runs what is not finished yet; yields every member's result as it is there, failed ones included.
 
     Raises:
         BadInput: a member cannot be run at all: its net or its data is not to be had.
         Interrupted: it was stopped; finished members are kept, the one under way can go on.
     """
-    members = []
     for number, scheme in enumerate(study.schemes, 1):
         display.say(f"[{number}/{len(study.schemes)}] {scheme.name}")
         prepared = prepare(scheme, store.home, device, source, display.download)
-        members.append(_run_member(study, scheme, prepared, store, device, stop, display))
-    return members
+        yield _run_member(study, scheme, prepared, store, device, stop, display)
+
+
+def require_runnable(study: Study, source: str) -> None:
+    """Every member's net is built and its tasks are checked against it, before the first member trains.
+
+    Raises:
+        BadInput: with all problems, each with the member's name.
+    """
+    problems = []
+    for scheme in study.schemes:
+        net = describe(scheme.model) or describe_net(scheme, source)
+        found = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), net)
+        problems += [Problem(f"{scheme.name}: {problem.path}", problem.message) for problem in found]
+    if problems:
+        raise BadInput(source, problems)
 
 
 def _run_member(
@@ -90,5 +106,6 @@ def _run_member(
 def _same(run: Run, prepared: Prepared) -> bool:
     """Would this run's numbers be those of a new one?"""
     meta = run.read("meta.json")
-    same_inputs = (meta.get("data_sha256"), meta.get("code_sha256")) == (prepared.data.digest, prepared.code_digest)
-    return meta.get("c_step_version") == C_STEP_VERSION and same_inputs
+    now = {"c_step_version": C_STEP_VERSION, "training_version": TRAINING_VERSION, "device": str(prepared.device)}
+    now |= {"data_sha256": prepared.data.digest, "code_sha256": prepared.code_digest}
+    return all(meta.get(name) == value for name, value in now.items())

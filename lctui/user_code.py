@@ -12,11 +12,15 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
+import torch
 
 from lctui.errors import BadInput, nearest
 
@@ -84,9 +88,39 @@ def check_arguments(
 
 
 def source_digest(ref: str, *, base: Path | None = None, source: str = "", path: str = "") -> str:
-    """SHA-256 of the file that `ref` names, so that an edited file is another function; "" for anything but files."""
+    """SHA-256 of the sources behind `ref`, once it has been called, so that edited code is known as other code.
+
+    These are the file or module that it names, and every module loaded from the same folder or package.
+    """
     where = ref.rpartition(":")[0]
-    return hashlib.sha256(_read(_file(where, base), source, path)).hexdigest() if _is_file(where) else ""
+    named = _file(where, base) if _is_file(where) else _origin(where)
+    if named is None:
+        return ""
+    folder = named.parent
+    sources = {named} | {file for file in _loaded_sources() if file.is_relative_to(folder) and _is_users(file, folder)}
+    digest = hashlib.sha256()
+    for file in sorted(sources):
+        digest.update(str(file.relative_to(folder)).encode() + b"\0" + _read(file, source, path) + b"\0")
+    return digest.hexdigest()
+
+
+def _origin(where: str) -> Path | None:
+    """The file of the top-level package or module that holds a module."""
+    top = sys.modules.get(where.partition(".")[0])
+    file = getattr(top, "__file__", None)
+    return Path(file).absolute() if file else None
+
+
+def _loaded_sources() -> Iterator[Path]:
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file.endswith(".py") and name.partition(".")[0] != "lctui":
+            yield Path(file).absolute()
+
+
+def _is_users(file: Path, folder: Path) -> bool:
+    """A virtual environment inside the user's folder holds other people's code, fixed by its versions."""
+    return "site-packages" not in file.relative_to(folder).parts and file.is_file()
 
 
 def one_line(error: BaseException) -> str:
@@ -167,3 +201,19 @@ def _narrated(ref: str, doing: str, source: str, path: str) -> Iterator[None]:
 def _hint(name: str, choices: Any) -> str:
     guess = nearest(name, [choice for choice in choices if not choice.startswith("__")])
     return f"; did you mean {guess!r}?" if guess else ""
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers fixed by `seed`, for Python, NumPy and torch; the callers' states come back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

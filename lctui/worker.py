@@ -8,10 +8,11 @@ FOLDER` is the detached form.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -75,7 +76,21 @@ def execute(run: Run, prepared: Prepared, home: Path, stop: StopRequest, observe
     if not lock.acquire():
         raise BadInput.one("", run.id, "is running already")
     with lock, _logging_to(run):
+        _require_same_inputs(run, prepared)
         return _Worker(run, prepared, home, stop, observer).work()
+
+
+def _require_same_inputs(run: Run, prepared: Prepared) -> None:
+    """A run goes on with the code and the data that it began with, or not at all."""
+    if not run.file("checkpoint.safetensors").exists():
+        return
+    meta = run.read("meta.json")
+    for now, name, what in (
+        (prepared.data.digest, "data_sha256", "data"),
+        (prepared.code_digest, "code_sha256", "code or weights"),
+    ):
+        if meta.get(name) != now:
+            raise BadInput.one("", run.id, f"its {what} changed since it began; start a new run")
 
 
 class _Worker:
@@ -105,8 +120,7 @@ class _Worker:
         """The whole run; whatever ends it, the folder says so."""
         self._look_for_stop()
         self.run.file("result.json").unlink(missing_ok=True)
-        meta = {"fingerprint": self.scheme.fingerprint(), "c_step_version": C_STEP_VERSION}
-        atomic.write_json(self.run.file("meta.json"), self.run.read("meta.json") | meta | provenance(self.prepared))
+        self._write_provenance()
         self.status.open()
         try:
             self._begin()
@@ -122,7 +136,7 @@ class _Worker:
         except LctuiError as error:
             self._fail("diverged" if isinstance(error, Diverged) else "failed", str(error))
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a user's code may call sys.exit
             logger.exception("the run failed")
             message = _advice(error)
             self._fail("failed", message)
@@ -131,6 +145,12 @@ class _Worker:
             self.log.close()
         self.status.close("finished")
         return result
+
+    def _write_provenance(self) -> None:
+        meta = {"fingerprint": self.scheme.fingerprint(), "c_step_version": C_STEP_VERSION}
+        meta |= {"training_version": references.TRAINING_VERSION}
+        meta |= provenance(self.prepared)
+        atomic.write_json(self.run.file("meta.json"), self.run.read("meta.json") | meta)
 
     def _begin(self) -> None:
         saved = checkpoint.Checkpoint.load(self.run.file("checkpoint.safetensors"))
@@ -142,6 +162,8 @@ class _Worker:
         elif self.run.file("events.jsonl").stat().st_size == 0:
             device, name = str(self.prepared.device), self.scheme.name
             self._emit(events.RunStarted(self.run.id, name, device, self.scheme.fingerprint()))
+        else:
+            self._emit(events.RunResumed("reference", 0, 0, 0))
 
     def _get_reference(self) -> None:
         if self.kept.reference is None:
@@ -175,7 +197,7 @@ class _Worker:
                     self.kept.direct = measured(event)
                     self._show_measured(event)
                 case events.Step():
-                    self.kept.steps.append({"step": event.step, **measured(event)})
+                    self.kept.add(event.step, event)
                     self._show_measured(event)
                     self.status.update(step=event.step, mu=event.mu, gap=event.gap, epoch=0, batch=0)
                 case events.Epoch():
@@ -250,7 +272,15 @@ class _Worker:
     def _emit(self, event: events.Event) -> None:
         self.log.append(event)
         logger.info("%s", event)
-        self.observer.event(event)
+        self._tell(lambda observer: observer.event(event))
+
+    def _tell(self, news: Callable[[Observer], None]) -> None:
+        """Tells the observer; one whose terminal has gone is told no more, and the run goes on without."""
+        try:
+            news(self.observer)
+        except (OSError, SystemExit):  # Rich answers a closed pipe by SystemExit
+            logger.warning("nobody watches any more")
+            self.observer = Nobody()
 
     def _look_for_stop(self) -> None:
         if self.run.file("stop").exists():
@@ -277,7 +307,7 @@ class _Worker:
     def _on_batch(self, done: int, total: int) -> None:
         # An epoch's last batch counts as the epoch, which the event after it reports.
         self.status.update(batch=done % total, batches=total)
-        self.observer.progress(self.status.progress)
+        self._tell(lambda observer: observer.progress(self.status.progress))
 
     def _on_reference_epoch(self, event: events.ReferenceEpoch) -> None:
         self.eta.reference_epoch(event.seconds)
@@ -292,15 +322,15 @@ class _Worker:
 
     def _on_waiting(self) -> None:
         self.status.update(phase="waiting")
-        self.observer.progress(self.status.progress)
+        self._tell(lambda observer: observer.progress(self.status.progress))
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: BaseException) -> str:
     """One line on what went wrong, and what to do where that is known."""
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return f"out of memory ({text}); lower l_step.batch_size or reference.batch_size, or use precision bfloat16"
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         return f"cannot write the run: {error.strerror} ({error.filename or 'no file named'}); free space, then resume"
     return text
 

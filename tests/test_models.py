@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lctui import user_code
 from lctui.errors import BadInput
-from lctui.models import build, dense_flops, describe
+from lctui.models import build, describe
 from lctui.scheme import Model
 from lctui.scheme.net import BUILT_IN
 
@@ -49,7 +49,7 @@ def test_flops_are_those_that_torch_counts(factory: str) -> None:
     net = make(factory)
     with FlopCounterMode(display=False) as counter:
         net(IMAGE)
-    assert dense_flops(describe(net, IMAGE)) == counter.get_total_flops()
+    assert describe(net, IMAGE).flops == counter.get_total_flops()
 
 
 def test_pooling_before_relu_gives_the_textbook_net() -> None:
@@ -188,7 +188,7 @@ def test_an_edited_file_is_another_function(nets: Path) -> None:
     (nets / "nets.py").write_text(NETS.replace("width, classes", "width + 1, classes"))
     assert user_code.source_digest("nets.py:net", base=nets) != before
     assert describe(make("nets.py:net", base=nets, classes=3)).layers[0].shape == (3, 5)
-    assert user_code.source_digest("json:loads") == ""
+    assert user_code.source_digest("json:loads") == user_code.source_digest("json:dumps") != ""
     with pytest.raises(BadInput):
         user_code.source_digest("gone.py:net", base=nets)
 
@@ -240,7 +240,7 @@ def test_flops_of_transposed_and_grouped_convolutions() -> None:
     image = torch.zeros(1, 4, 9, 11)
     with FlopCounterMode(display=False) as counter:
         net(image)
-    assert dense_flops(describe(net, image)) == counter.get_total_flops()
+    assert describe(net, image).flops == counter.get_total_flops()
 
 
 def test_without_an_example_a_layer_has_one_pixel() -> None:

@@ -298,3 +298,63 @@ def test_every_event_is_one_line_of_json(finished: tuple[Path, Run, dict[str, An
     _, run, _ = finished
     for line in run.file("events.jsonl").read_text().splitlines():
         assert isinstance(json.loads(line)["event"], str)
+
+
+def test_a_run_goes_on_only_with_the_code_that_it_began_with(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    code = "import torch\ndef net():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 2{}))\n"
+    source.write_text(code.format(""))
+    raw = tiny(model={"factory": f"{source}:net"}, compress=[{"layers": ["1"], "how": {"type": "quantize", "k": 2}}])
+    run = start(tmp_path, raw)
+    with pytest.raises(Interrupted):
+        work(tmp_path, run, 60)
+    source.write_text(code.format(", bias=True"))
+    with pytest.raises(BadInput, match="its code or weights changed since it began"):
+        work(tmp_path, run)
+    source.write_text(code.format(""))
+    assert work(tmp_path, run)["status"] == "finished"
+
+
+def test_a_reference_whose_bits_rotted_is_trained_again(
+    finished: tuple[Path, Run, dict[str, Any]], tmp_path: Path
+) -> None:
+    _, _, result = finished
+    work(tmp_path, start(tmp_path, tiny()))
+    (path,) = tmp_path.glob("references/*/reference.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[:-5000] + bytes(5000))
+    assert without_times(work(tmp_path, start(tmp_path, tiny()))) == without_times(result)
+
+
+def test_a_run_goes_on_when_nobody_can_watch_any_more(tmp_path: Path) -> None:
+    class Gone(worker.Nobody):
+        def event(self, event: Event) -> None:
+            raise OSError("the terminal has gone")
+
+    run = start(tmp_path, tiny())
+    result = worker.execute(run, prepare(run.scheme(), tmp_path, "cpu", ""), tmp_path, StopRequest(), Gone())
+    assert result["status"] == "finished"
+
+
+def test_a_net_that_views_its_activations_trains(tmp_path: Path) -> None:
+    (tmp_path / "viewing.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = torch.nn.Conv2d(1, 3, 5, stride=3)\n"
+        "        self.fc = torch.nn.Linear(3 * 64, 2)\n"
+        "        self.alias = self.fc.weight\n"
+        "    def forward(self, x):\n"
+        "        print('forward')\n"
+        "        x = self.conv(x)\n"
+        "        return self.fc(x.view(x.size(0), -1))\n"
+    )
+    model = {"factory": f"{tmp_path / 'viewing.py'}:Net"}
+    how = {"type": "quantize", "k": 2}
+    run = start(
+        tmp_path, tiny(model=model, compress=[{"layers": ["conv"], "how": how}, {"layers": ["fc"], "how": how}])
+    )
+    result = work(tmp_path, run)
+    assert result["status"] == "finished"
+    assert len(lctui.load(run.file("compressed.safetensors"))["alias"].unique()) == 2

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from lctui.compression.base import Code, Compressed, Part
 from lctui.compression.gaps import gap_width
 from lctui.errors import BadInput
 from lctui.export import codes
+from lctui.runs import atomic
 from lctui.scheme.compressions import Block, Count, How, members
 from lctui.scheme.storage import index_bits
 from lctui.user_code import one_line
@@ -324,17 +324,15 @@ def _decompress_task(task: _Task, how: Any, stored: dict[str, Tensor]) -> dict[s
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> int:
-    """Writes a safetensors file under another name first, so that `path` is never half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Writes a safetensors file; returns its size in bytes.
+
+    Raises:
+        OSError: it cannot be written; what stood there before still does.
+    """
     try:
-        save_file(tensors, temporary, metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        atomic.replace(path, lambda temporary: save_file(tensors, temporary, metadata))
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path.stat().st_size
 
 

@@ -170,9 +170,13 @@ def _steps_table(steps: list[dict[str, Any]]) -> Table:
     table = _table("LC steps", dict.fromkeys(columns, 1))
     for event in steps:
         errors = [percent(event.get(f"{split}_error_pct")) for split in ("train", "validation", "test")]
-        numbers = f"{event['mu']:.2e}", f"{event['gap']:.2e}", f"{event['loss']:.4f}"
-        table.add_row(str(event["step"]), *numbers, *errors, times(event["compression_ratio"]))
+        numbers = [_number(event.get("mu"), ".2e"), _number(event.get("gap"), ".2e"), _number(event.get("loss"), ".4f")]
+        table.add_row(str(event.get("step")), *numbers, *errors, times(event.get("compression_ratio")))
     return table
+
+
+def _number(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, int | float) else "–"
 
 
 def _table(title: str, columns: dict[str, int]) -> Table:

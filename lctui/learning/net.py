@@ -22,6 +22,10 @@ class FlatNet:
         self.module = copy.deepcopy(module).to(device=device, dtype=torch.float32)
         self.device = device
         named = dict(self.module.named_parameters())  # tied parameters stand here once
+        # A weight that two modules share has one slice; each of its names leads to it.
+        own = {id(parameter): name for name, parameter in named.items()}
+        every = self.module.named_parameters(remove_duplicate=False)
+        self.canonical = {name: own[id(parameter)] for name, parameter in every}
         self.shapes = {name: tuple(parameter.shape) for name, parameter in named.items()}
         sizes = [parameter.numel() for parameter in named.values()]
         ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
@@ -36,6 +40,7 @@ class FlatNet:
 
     def view(self, vector: Tensor, name: str) -> Tensor:
         """One parameter's piece of a vector [P], in the parameter's shape; shares memory."""
+        name = self.canonical[name]
         return vector[self.slices[name]].view(self.shapes[name])
 
     def state(self) -> dict[str, Tensor]:

@@ -16,10 +16,13 @@ from torch import Tensor
 class Resident:
     """A split of the data on one device."""
 
-    def __init__(self, inputs: Tensor, labels: Tensor, device: torch.device) -> None:
-        """`inputs`: [n, …] floats, `labels`: [n] int64; both are copied to the device once."""
+    def __init__(self, inputs: Tensor, labels: Tensor, device: torch.device, *, channels_last: bool = True) -> None:
+        """`inputs`: [n, …] floats, `labels`: [n] int64; both are copied to the device once.
+
+        `channels_last` is for images only; a net that views its activations as if they were contiguous needs False.
+        """
         self.shape = tuple(inputs.shape[1:])
-        self.is_image = inputs.dim() == 4
+        self.is_image = inputs.dim() == 4 and channels_last
         rows = inputs.permute(0, 2, 3, 1) if self.is_image else inputs
         self.rows = rows.reshape(len(inputs), math.prod(self.shape)).contiguous().to(device)  # [n, h·w·c]
         self.labels = labels.to(device)

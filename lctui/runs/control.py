@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 
 from lctui.errors import BadInput, RunFailed
+from lctui.runs import atomic
 from lctui.runs.locks import is_held
-from lctui.runs.status import HEARTBEAT_SECONDS, Status
+from lctui.runs.status import HEARTBEAT_SECONDS, Status, starting
 from lctui.runs.store import Run
 
 STOP_TIMEOUT_SECONDS = 120.0
@@ -32,6 +33,11 @@ def request_stop(run: Run, timeout: float = STOP_TIMEOUT_SECONDS) -> Status:
             raise RunFailed(f"{run.id} has not stopped after {timeout:.0f} s; the request stands")
         time.sleep(HEARTBEAT_SECONDS / 5)
     return run.status()
+
+
+def mark_starting(run: Run) -> None:
+    """Says that a worker is on its way, so that nobody takes the run for dead before it has its lock."""
+    atomic.write_json(run.file("status.json"), run.read("status.json") | starting())
 
 
 def prepare_to_resume(run: Run) -> None:

@@ -7,11 +7,14 @@ the machine's cores.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from lctui.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,28 @@ def share_the_cores() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+def require_device_name(name: str) -> None:
+    """Raises BadInput unless the name is one that a device can have; whether there is such a device, torch knows."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise BadInput.one("", "--device", f"{name!r} is not a device: auto, cpu, cuda or cuda:N")
+
+
 def start_worker(folder: Path, home: Path, device: str) -> int:
     """Starts a worker on a run folder of `home` in a session of its own; returns its pid.
 
     It has no terminal, so a hangup of the caller's does not reach it; what it prints goes to `worker.log`.
     """
+    # -P keeps the current folder's files from shadowing modules; lctui itself is found where this process found it.
+    root = str(Path(__file__).parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     with (folder / "worker.log").open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "lctui.worker", str(folder), "--home", str(home), "--device", device],
+            [sys.executable, "-P", "-m", "lctui.worker", str(folder), "--home", str(home), "--device", device],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             close_fds=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )
     return worker.pid

@@ -48,6 +48,11 @@ class Progress:
     eta_seconds: float | None = None
 
 
+def starting() -> dict[str, Any]:
+    """The first words of a status, before there is a worker to say more."""
+    return {"state": "starting", "heartbeat": now(), "heartbeat_unix": time.time()}
+
+
 @dataclass
 class StatusFile:
     """The writing end of `status.json`: kept fresh by a thread until `close`.

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import time
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -21,7 +20,7 @@ import platformdirs
 from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
 from lctui.runs.log import now, read_events
-from lctui.runs.status import Status, derive
+from lctui.runs.status import Status, derive, starting
 from lctui.scheme import Scheme
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
@@ -122,8 +121,7 @@ class Store:
             draft.mkdir()
             atomic.write_json(draft / "scheme.json", scheme.dump())
             atomic.write_json(draft / "meta.json", {"created": now(), **meta})
-            first = {"state": "starting", "heartbeat": now(), "heartbeat_unix": time.time(), "progress": {}}
-            atomic.write_json(draft / "status.json", first)
+            atomic.write_json(draft / "status.json", starting())
         except OSError as error:
             raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
         while True:

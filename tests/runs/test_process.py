@@ -59,7 +59,16 @@ def test_a_worker_has_a_session_of_its_own_and_talks_into_its_log(
     monkeypatch.setattr(subprocess, "Popen", Started)
     assert process.start_worker(tmp_path, tmp_path / "home", "cpu") == 42
     ((command, options),) = started
-    assert command[1:] == ["-m", "lctui.worker", str(tmp_path), "--home", str(tmp_path / "home"), "--device", "cpu"]
+    assert command[1:] == [
+        "-P",
+        "-m",
+        "lctui.worker",
+        str(tmp_path),
+        "--home",
+        str(tmp_path / "home"),
+        "--device",
+        "cpu",
+    ]
     assert options["start_new_session"]
     assert options["stdin"] == subprocess.DEVNULL
     assert options["stdout"].name == options["stderr"].name == str(tmp_path / "worker.log")

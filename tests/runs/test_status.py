@@ -6,7 +6,6 @@ import json
 import time
 from pathlib import Path
 from threading import Event
-from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
@@ -130,7 +129,7 @@ def test_the_heartbeat_goes_on_by_itself_and_ends_with_the_file(
     assert beaten.wait(timeout=30)
     file.close("finished")
     before = file.path.read_bytes()
-    assert "heartbeat" not in {thread.name for thread in enumerate_threads()}
+    assert not file._thread.is_alive()
     assert file.path.read_bytes() == before
 
 
