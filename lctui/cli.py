@@ -128,11 +128,16 @@ def check(
 ) -> None:
     """Validate a scheme or study; print its layers, tasks and predicted size; train nothing."""
     from lctui.headless.tables import check_table, study_check_table
+    from lctui.scheme.check import describe
     from lctui.scheme.report import check_report
     from lctui.scheme.study import Study, load_file
 
     loaded = load_file(file, _overrides(settings))
     if isinstance(loaded, Study):
+        if any(describe(scheme.model) is None for scheme in loaded.schemes):
+            from lctui.studies import require_runnable
+
+            require_runnable(loaded, str(file))
         reports = [{"name": s.name, **check_report(s, _net_of(s, str(file)))} for s in loaded.schemes]
         _show(as_json, {"study": loaded.name, "runs": reports}, lambda: study_check_table(loaded.name, reports))
         return

@@ -341,3 +341,70 @@ def test_a_study_runs_again_what_was_done_with_other_code(cli: Cli, tmp_path: Pa
         sizes.append((json.loads(done.stdout)["runs"][0]["reference"]["parameters"], "already done" in done.stderr))
     small, large = 785 * 4 + 10, 785 * 6 + 14
     assert sizes == [(small, False), (small, True), (large, False)]
+
+
+def test_a_closed_terminal_stops_a_foreground_run_with_everything_kept(cli: Cli, scheme_file: WriteScheme) -> None:
+    parent, child = pty.openpty()
+    # A program of its own between the test and lctui makes the terminal its controlling one, as a login shell does.
+    takes_terminal = (
+        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        " os.execv(sys.executable, [sys.executable, '-m', 'lctui', '--run', sys.argv[1]])"
+    )
+    command = [sys.executable, "-c", takes_terminal, str(long(scheme_file))]
+    process = subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=cli.env)
+    os.close(child)
+    shown = b""
+    while b"direct compression" not in shown:
+        shown += os.read(parent, 1000)
+    os.close(parent)
+    assert process.wait(timeout=60) == 130
+    (run,) = json.loads(cli("ls", "--json").stdout)
+    assert run["status"] == "interrupted"
+
+
+def test_what_a_net_prints_does_not_reach_stdout(cli: Cli, tmp_path: Path, scheme_file: WriteScheme) -> None:
+    (tmp_path / "chatty.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(784, 2)\n"
+        "    def forward(self, x):\n"
+        "        print('chatter')\n"
+        "        return super().forward(x.flatten(1))\n"
+    )
+    done = cli("--run", scheme_file(model={"factory": "chatty.py:Net"}, compress=[]), "--quiet")
+    assert json.loads(done.stdout)["status"] == "finished"
+
+
+def test_a_study_with_a_member_that_does_not_fit_trains_nothing(
+    cli: Cli, tmp_path: Path, scheme_file: WriteScheme
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\ndef net():\n    return torch.nn.Sequential(torch.nn.Linear(3, 2))\n"
+    )
+    base = json.loads(scheme_file(model={"factory": "mine.py:net"}, compress=[]).read_text())
+    layers = [{"layers": [name], "how": {"type": "quantize", "k": 2}} for name in ("0", "1")]
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({"study": "s", "base": base, "grid": {"compress": [[task] for task in layers]}}))
+    for verb in ("check", "--run"):
+        done = cli(verb, path)
+        assert done.returncode == 2
+        assert "compress.0.layers.0: no layer '1' with weights to compress" in done.stderr
+    assert cli.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "bogus"], "--device: 'bogus' is not a device"),
+        (["--set", "data.name=mnist"], "scheme.json: data.name: mnist: no MNIST/raw in"),
+    ],
+)
+def test_a_detached_run_is_checked_before_it_exists(
+    cli: Cli, scheme_file: WriteScheme, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    scheme_file()
+    done = cli("--run", "scheme.json", "--detach", *arguments, env=cli.env | {"LCTUI_DATA": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert cli.runs() == []

@@ -26,6 +26,7 @@ from lctui.events import (
     RunStarted,
     Step,
 )
+from lctui.headless.output import even_unheard
 from lctui.headless.words import duration, percent, size_of, times
 from lctui.runs.status import Progress
 
@@ -58,7 +59,8 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.live is not None:
-            self.live.stop()
+            with even_unheard():
+                self.live.stop()
 
     def event(self, event: Event) -> None:
         """Prints the line of an event that has one."""
@@ -72,7 +74,8 @@ class Display:
 
     def table(self, table: RenderableType) -> None:
         """A table, or anything else that Rich lays out."""
-        self.console.print(table)
+        with even_unheard():
+            self.console.print(table)
 
     def download(self, name: str, done: int, total: int) -> None:
         """Shows how far a download is: a bar, or one line where there is no terminal."""
