@@ -323,6 +323,10 @@ def _guarded(command: Callable[[], Any]) -> int:
         # The reader of our output has seen enough; Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
+    except OSError as error:
+        say(f"lctui: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (what could not be written must not be tried again)
+        return Exit.FAILED
     except Exception as error:
         # typer's own errors (unknown option, missing argument) know how to word themselves.
         if (wording := getattr(error, "format_message", None)) is None:

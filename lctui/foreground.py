@@ -84,6 +84,7 @@ def _run(run: Run | None, scheme: Scheme, store: Store, device: str, source: str
         raise
     print_json(result)
     display.table(result_table(result))
+    display.say(f"{run.file('compressed.safetensors')}: {result['final']['artifact_bytes']:,} bytes")
 
 
 def _stdout_kept() -> AbstractContextManager[object]:

@@ -86,19 +86,15 @@ class _Header(_Model):
     tasks: tuple[_Task, ...]
     aliases: dict[str, str] = {}
     mark: str = _MARK
-    extra: dict[str, str] = {}
 
 
-def save(
-    path: Path, tasks: Sequence[ArtifactTask], state: Mapping[str, Tensor], *, extra: Mapping[str, str] | None = None
-) -> int:
+def save(path: Path, tasks: Sequence[ArtifactTask], state: Mapping[str, Tensor]) -> int:
     """Writes the artifact of a net, atomically, and returns its size in bytes.
 
     Args:
         path: the file to write or replace.
         tasks: what is compressed.
         state: the net's whole state dict; of the tasks' weights only names, shapes and ties to other names are used.
-        extra: words to keep with the file.
 
     Raises:
         ValueError: the tasks do not fit the state dict.
@@ -114,7 +110,7 @@ def save(
     hows, entries, tensors = _lay_out(tasks, mark)
     tensors |= {name: state[name].detach().to("cpu", copy=True).contiguous() for name in others}
     header: dict[str, Any] = {"version": VERSION, "names": list(state), "hows": hows, "tasks": entries}
-    optional = {"aliases": aliases, "mark": mark if mark != _MARK else "", "extra": dict(extra or {})}
+    optional = {"aliases": aliases, "mark": mark if mark != _MARK else ""}
     header |= {name: value for name, value in optional.items() if value}
     header["digest"] = _digest(header, tensors)
     return _write(path, tensors, {_KEY: _json(header)})

@@ -37,8 +37,20 @@ def result_table(result: dict[str, Any]) -> Group:
             f"{task['parameters']:,}",
             size_of(task["bits"]),
         )
+    notes = [Text(_WORSE)] if _worse(direct, final) else []
     grown = [Text(_grown(task)) for task in result["layers"] if task["bits"] > task["reference_bits"]]
-    return Group(head, tasks, *grown) if result["layers"] else Group(head)
+    return Group(head, tasks, *grown, *notes) if result["layers"] else Group(head)
+
+
+_WORSE = (
+    "! compressed by LC is worse than direct compression: μ may not have grown enough for w and Δ(Θ) to meet;"
+    " raise lc.mu.factor, lc.mu.start or lc.mu.steps"
+)
+
+
+def _worse(direct: dict[str, Any], final: dict[str, Any]) -> bool:
+    before, after = direct["train_error_pct"], final["train_error_pct"]
+    return before is not None and after is not None and after > before
 
 
 def _grown(task: dict[str, Any]) -> str:

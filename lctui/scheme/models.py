@@ -16,7 +16,6 @@ from pydantic import Field, field_validator, model_validator
 from lctui.scheme.compressions import (
     Block,
     Flag,
-    Fraction,
     How,
     NonNegativeFloat,
     NumberChoice,
@@ -222,4 +221,4 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-__all__ = ["LC", "Data", "Fraction", "LStep", "Model", "Mu", "Reference", "Scheme", "Sgd", "Task"]
+__all__ = ["LC", "Data", "LStep", "Model", "Mu", "Reference", "Scheme", "Sgd", "Task"]

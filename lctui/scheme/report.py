@@ -53,7 +53,11 @@ def _fields(predicted: Predicted) -> dict[str, Any]:
 def describe_how(task: ResolvedTask) -> str:
     """A task in a few words: `prune kappa=104`, `low_rank auto alpha=2.5e-09`, and who shares it."""
     words = " + ".join(_words(how) for how in members(task.how))
-    return words if len(task.layers) == 1 else f"{words} (joint: {', '.join(task.names)})"
+    return words if len(task.layers) == 1 else f"{words} (joint: {_few(task.names)})"
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]}, … {len(names)} layers"
 
 
 def _words(how: Any) -> str:

@@ -65,7 +65,9 @@ def load_file(path: Path, overrides: dict[str, Any] | None = None) -> Scheme | S
     """
     raw = read_json(path)
     if isinstance(raw, dict) and "study" in raw:
-        return parse_study(raw, str(path), overrides or {})
+        # The base is what a study's overrides change, whether or not they say so.
+        named = {name.removeprefix("base."): value for name, value in (overrides or {}).items()}
+        return parse_study(raw, str(path), named)
     return parse_scheme(_overridden(raw, overrides or {}, str(path)), str(path))
 
 

@@ -168,7 +168,7 @@ def test_what_no_task_compresses_is_kept_whatever_it_is(tmp_path: Path) -> None:
         "überlayer.bias": torch.zeros(2),
     }
     tasks = [task(state, how_of("2:4"), "fc.weight")]
-    save(tmp_path / "odd.safetensors", tasks, state, extra={"scheme": 'odd "one"'})
+    save(tmp_path / "odd.safetensors", tasks, state)
     found = load(tmp_path / "odd.safetensors")
     assert list(found) == list(state)
     assert all(torch.equal(found[name], value) for name, value in {**state, **dense(tasks[0])}.items())
@@ -197,7 +197,7 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
 def test_the_same_net_gives_the_same_bytes(tmp_path: Path) -> None:
     state = lenet_state()
     for name in ("a", "b"):
-        save(tmp_path / name, [task(state, how_of("k=3"), "fc.weight")], state, extra={"x": "1", "y": "2", "z": "3"})
+        save(tmp_path / name, [task(state, how_of("k=3"), "fc.weight")], state)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -267,7 +267,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     state["tied"] = state["l0.weight"]
     tasks = [task(state, small_how(name), f"l{i}.weight") for i, name in enumerate(names)]
     file = tmp_path_factory.mktemp("small") / "small.safetensors"
-    save(file, tasks, state, extra={"note": "small"})
+    save(file, tasks, state)
     load(file)
     return file.read_bytes()
 
