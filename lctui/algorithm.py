@@ -141,21 +141,21 @@ def _require_finite(problem: LCProblem, loss: float, where: str, lr: float, mu: 
     )
 
 
+def task_c_step(
+    net: FlatNet, task: ResolvedTask, v: Tensor, mu: float, previous: Compressed | None = None
+) -> Compressed:
+    """One task's C step for the target v [P]."""
+    target = [net.view(v, f"{name}.weight") for name in task.names]
+    shaped = target if len(target) > 1 else target[0]
+    return c_step(task.how, shaped, mu, pixels=task.layers[0].pixels, previous=previous)
+
+
 def _c_step(problem: LCProblem, v: Tensor, mu: float, previous: list[Compressed] | None) -> list[Compressed]:
     """Every task's C step for the target v [P]."""
-    thetas = []
-    for i, task in enumerate(problem.tasks):
-        target = [problem.net.view(v, f"{name}.weight") for name in task.names]
-        thetas.append(
-            c_step(
-                task.how,
-                target if len(target) > 1 else target[0],
-                mu,
-                pixels=task.layers[0].pixels,
-                previous=previous[i] if previous is not None else None,
-            )
-        )
-    return thetas
+    return [
+        task_c_step(problem.net, task, v, mu, previous[i] if previous is not None else None)
+        for i, task in enumerate(problem.tasks)
+    ]
 
 
 def _delta(problem: LCProblem, thetas: Sequence[Compressed]) -> Tensor:

@@ -12,20 +12,22 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lctui.errors import BadInput, Exit, Interrupted, LctuiError, printable
+from lctui.headless.options import Detach, Device, Home, Json, Later, QuietFlag, RunName, Set, open_store, print_result
 from lctui.headless.output import print_json, say
+from lctui.headless.queue_verbs import queue_verbs
 from lctui.runs.process import require_device_name, share_the_cores
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from lctui.runs.store import Store
     from lctui.scheme import Scheme
+    from lctui.scheme.study import Study
 
 app = typer.Typer(
     name="lctui",
@@ -36,30 +38,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="Where runs, references and data live (or LCTUI_HOME)."),
-]
-Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Start a worker of its own and return at once.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a field for this call, e.g. l_step.epochs=4."),
-]
-
 
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
     run: Annotated[Path | None, typer.Option("--run", metavar="FILE", help="Run a scheme or a study headless.")] = None,
     detach: Detach = False,
+    queue: Later = False,
     settings: Set = None,
     home: Home = None,
     device: Device = None,
     quiet: QuietFlag = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="The console draws with plain ASCII.")] = False,
+    theme: Annotated[str | None, typer.Option("--theme", metavar="NAME", help="The console's colours.")] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Compress neural nets with the Learning-Compression (LC) algorithm."""
@@ -72,11 +63,24 @@ def root(
     elif run is not None:
         if context.invoked_subcommand is not None:
             raise BadInput.one("", "--run", f"goes without a verb, got {context.invoked_subcommand!r} too")
-        _run_file(run, device or "auto", detach, quiet, _overrides(settings))
-    elif context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-    elif detach or settings or device is not None or quiet:
-        raise BadInput.one("", "--detach, --set, --device and --quiet", "go with --run, or after the verb")
+        _run_file(run, device or "auto", detach, queue, quiet, _overrides(settings))
+    elif context.invoked_subcommand is None and not (detach or queue or settings or quiet):
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            _open_console(device or "auto", ascii_only, theme)
+        else:
+            typer.echo(context.get_help())  # in a pipe there is nobody to press a key
+    elif detach or queue or settings or device is not None or quiet:
+        raise BadInput.one("", "--detach, --queue, --set, --device and --quiet", "go with --run, or after the verb")
+
+
+def _open_console(device: str, ascii_only: bool, theme: str | None) -> None:
+    require_device_name(device)
+    from lctui.console.app import Console
+
+    console = Console(open_store(None).home, ascii_only=ascii_only, theme=theme, device=device)
+    console.run()
+    if words := console.last_words():
+        say(words)
 
 
 def _overrides(settings: list[str] | None) -> dict[str, Any]:
@@ -92,21 +96,19 @@ def _overrides(settings: list[str] | None) -> dict[str, Any]:
     return result
 
 
-def _run_file(path: Path, device: str, detach: bool, quiet: bool, overrides: dict[str, Any]) -> None:
+def _run_file(path: Path, device: str, detach: bool, queue: bool, quiet: bool, overrides: dict[str, Any]) -> None:
     from lctui.scheme.study import Study, load_file
 
     loaded = load_file(path, overrides)
-    store = _store(None)
-    if detach:
-        if isinstance(loaded, Study):
-            raise BadInput.one(str(path), "--detach", "takes a scheme; a study runs in the foreground")
+    store = open_store(None)
+    if queue or (detach and isinstance(loaded, Study)):
+        _queue_file(loaded, store, device, str(path), quiet)
+        return
+    if detach and not isinstance(loaded, Study):
         from lctui.runs.process import start_worker
         from lctui.runs.store import new_run
-        from lctui.scheme.check import require_present
 
-        require_device_name(device)
-        _net_of(loaded, str(path))
-        require_present(loaded.data, str(path))
+        _require_runnable(loaded, device, str(path))
         run = new_run(store, loaded, device)
         start_worker(run.folder, store.home, device)
         typer.echo(run.id)
@@ -117,6 +119,44 @@ def _run_file(path: Path, device: str, detach: bool, quiet: bool, overrides: dic
         foreground.run_study(loaded, store, device, str(path), quiet)
     else:
         foreground.run_scheme(loaded, store, device, str(path), quiet)
+
+
+def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, quiet: bool) -> None:
+    from lctui.headless.queued import queue_study
+    from lctui.runs.queue import Queue
+    from lctui.runs.store import Run
+    from lctui.scheme import Scheme
+
+    def comparable(scheme: Scheme, twins: list[Run]) -> list[Run]:
+        from lctui import studies
+
+        return studies.comparable(scheme, twins, store.home, device, source)
+
+    # stdout is for ids: what a user's net or data print goes to stderr.
+    with redirect_stdout(sys.stderr):
+        _require_runnable(loaded, device, source)
+        if isinstance(loaded, Scheme):
+            runs = Queue(store).add([loaded], device)
+        else:
+            runs = queue_study(loaded, store, device, comparable, (lambda line: None) if quiet else say)
+    for run in runs:
+        typer.echo(run.id)
+
+
+def _require_runnable(loaded: Scheme | Study, device: str, source: str) -> None:
+    """What can be known now, before a worker of its own finds it out where nobody looks."""
+    from lctui.scheme.check import describe, require_present
+    from lctui.scheme.study import Study
+
+    require_device_name(device)
+    if not isinstance(loaded, Study):
+        _net_of(loaded, source)
+    elif any(describe(scheme.model) is None for scheme in loaded.schemes):
+        from lctui import studies
+
+        studies.require_runnable(loaded, source)
+    for scheme in loaded.schemes if isinstance(loaded, Study) else (loaded,):
+        require_present(scheme.data, source)
 
 
 @app.command()
@@ -139,11 +179,11 @@ def check(
 
             require_runnable(loaded, str(file))
         reports = [{"name": s.name, **check_report(s, _net_of(s, str(file)))} for s in loaded.schemes]
-        _show(as_json, {"study": loaded.name, "runs": reports}, lambda: study_check_table(loaded.name, reports))
+        print_result(as_json, {"study": loaded.name, "runs": reports}, lambda: study_check_table(loaded.name, reports))
         return
     report = check_report(loaded, _net_of(loaded, str(file)))
     title = f"{loaded.name}: {loaded.model.factory} on {loaded.data.name}"
-    _show(as_json, report, lambda: check_table(title, report))
+    print_result(as_json, report, lambda: check_table(title, report))
 
 
 def _net_of(scheme: Scheme, source: str) -> Any:
@@ -175,8 +215,8 @@ def ls(as_json: Json = False, home: Home = None) -> None:
     """List the runs, newest first."""
     from lctui.headless.tables import runs_table
 
-    summaries = [run.summary() for run in _store(home).all()]
-    _show(as_json, summaries, lambda: runs_table(summaries))
+    summaries = [run.summary() for run in open_store(home).all()]
+    print_result(as_json, summaries, lambda: runs_table(summaries))
 
 
 @app.command()
@@ -184,7 +224,7 @@ def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
     """Show one run: its status, settings, steps and result."""
     from lctui.headless.tables import run_report
 
-    found = _store(home).find(run)
+    found = open_store(home).find(run)
     summary, events = found.summary(), found.events()
     if as_json:
         names = {"scheme": "scheme.json", "meta": "meta.json", "status_file": "status.json", "result": "result.json"}
@@ -192,26 +232,30 @@ def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
         print_json(summary | whole | {"events": events})
         return
     report = run_report(summary, found.read("meta.json"), found.read("result.json"), events)
-    _show(False, None, lambda: report)
+    print_result(False, None, lambda: report)
 
 
 @app.command()
 def rm(runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to delete.")], home: Home = None) -> None:
     """Delete runs."""
-    store = _store(home)
+    from lctui.runs.queue import Queue
+
+    store = open_store(home)
     # All names are looked up first: a typing mistake in the last must not leave the first deleted.
     for found in dict.fromkeys(store.find(run) for run in runs):
-        store.remove(found)
+        Queue(store).remove(found)
         typer.echo(found.id)
 
 
 @app.command()
 def stop(run: RunName, home: Home = None) -> None:
-    """Stop a run after the current batch, keeping all work; returns once it has stopped."""
+    """Stop a run after the current batch, keeping all work, and wait until it has; or take it off the queue."""
     from lctui.runs.control import request_stop
+    from lctui.runs.queue import Queue
 
-    found = _store(home).find(run)
-    typer.echo(f"{found.id} {request_stop(found)}")
+    store = open_store(home)
+    found = store.find(run)
+    typer.echo(f"{found.id} {'interrupted' if Queue(store).withdraw(found) else request_stop(found)}")
 
 
 @app.command()
@@ -221,7 +265,7 @@ def resume(
     """Go on from a run's last checkpoint."""
     from lctui.runs.control import mark_starting, prepare_to_resume
 
-    store = _store(home)
+    store = open_store(home)
     found = store.find(run)
     prepare_to_resume(found)
     device = device or str(found.read("meta.json").get("requested_device", "auto"))
@@ -229,7 +273,7 @@ def resume(
         from lctui.runs.process import start_worker
 
         require_device_name(device)
-        mark_starting(found)
+        mark_starting(found, device)
         start_worker(found.folder, store.home, device)
         typer.echo(found.id)
         return
@@ -238,17 +282,22 @@ def resume(
     foreground.resume(found, store, device, quiet)
 
 
+app.add_typer(queue_verbs, name="queue")
+
+
 @app.command()
 def export(
     runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to export.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write into.")],
-    formats: Annotated[str, typer.Option("--format", metavar="LIST", help="csv, json, or both with a comma.")] = "csv",
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="csv, json, md, tex: tables; png, svg: figures.")
+    ] = "csv",
     home: Home = None,
 ) -> None:
-    """Write tables of runs: one row a run, one row a task, one row a step."""
-    from lctui.export.tables import export_runs
+    """Write tables of runs (a row a run, a task, a step), and figures: errors and gap by step, error by ratio."""
+    from lctui.export.files import export_runs
 
-    store = _store(home)
+    store = open_store(home)
     for path in export_runs([store.find(run) for run in runs], to, [name.strip() for name in formats.split(",")]):
         typer.echo(str(path))
 
@@ -275,21 +324,8 @@ def bench(
     """Measure the L step on this machine, side by side with the plain PyTorch loop."""
     from lctui.bench import bench_table, measure
 
-    report = measure(_store(home).home, device or "auto", rounds, say)
-    _show(as_json, report, lambda: bench_table(report))
-
-
-def _store(home: Path | None) -> Store:
-    from lctui.runs.store import Store, default_home
-
-    return Store(home.expanduser().absolute() if home is not None else default_home().absolute())
-
-
-def _show(as_json: bool, value: Any, table: Callable[[], RenderableType]) -> None:
-    """A result on stdout: JSON for a script, a table for a person."""
-    from rich.console import Console
-
-    print_json(value) if as_json else Console(highlight=False).print(table())
+    report = measure(open_store(home).home, device or "auto", rounds, say)
+    print_result(as_json, report, lambda: bench_table(report))
 
 
 def main() -> None:

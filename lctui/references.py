@@ -59,6 +59,29 @@ def key_of(scheme: Scheme, data_digest: str, code_digest: str) -> str:
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
+def may_exist(scheme: Scheme, home: Path) -> bool:
+    """Has a reference of such a scheme been trained?  Needs neither the data nor the code that `key_of` asks for."""
+    wanted = scheme.reference_fingerprint()
+    return any(_fingerprint(path) == wanted for path in (home / "references").glob("*/reference.json"))
+
+
+def _fingerprint(path: Path) -> str | None:
+    record = atomic.read_json(path)
+    try:
+        return Scheme.model_validate(record["scheme"]).reference_fingerprint() if isinstance(record, dict) else None
+    except (KeyError, ValueError):
+        return None
+
+
+def find(net: FlatNet, key: str, home: Path) -> Errors | None:
+    """Puts the weights of a stored reference into `net` and returns its errors; None if there is none, or half of one.
+
+    Raises:
+        RunFailed: it is a reference of another net.
+    """
+    return _load(home / "references" / key, net)
+
+
 def obtain(
     net: FlatNet, splits: Splits, scheme: Scheme, key: str, home: Path, stop: Stop, watcher: Watcher
 ) -> Obtained:

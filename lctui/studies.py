@@ -7,11 +7,12 @@ member that fails does not stop the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, Problem
-from lctui.prepare import Prepared, describe_net, prepare
+from lctui.prepare import Prepared, describe_net, pick_device, prepare
 from lctui.references import TRAINING_VERSION
 from lctui.runs.control import prepare_to_resume
 from lctui.runs.stopping import StopRequest
@@ -101,6 +102,16 @@ def _run_member(
     except LctuiError as error:
         display.say(f"  {'diverged' if isinstance(error, Diverged) else 'failed'}: {error}")
         return Member(scheme.name, run.read("result.json"), reused=False)
+
+
+def comparable(scheme: Scheme, twins: list[Run], home: Path, device: str, source: str) -> list[Run]:
+    """Those runs of this scheme that were made with the code, the data and the kind of device that a new one would be.
+
+    Raises:
+        BadInput: the net or the data is not to be had.
+    """
+    prepared = replace(prepare(scheme, home, "cpu", source), device=pick_device(device))
+    return [run for run in twins if _same(run, prepared)]
 
 
 def _same(run: Run, prepared: Prepared) -> bool:

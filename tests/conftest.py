@@ -86,3 +86,37 @@ def cli(tmp_path: Path) -> Cli:
 def without_times(result: dict[str, Any]) -> dict[str, Any]:
     """A result without what two equal runs differ in: identity and seconds."""
     return {name: value for name, value in result.items() if name not in ("id", "seconds")}
+
+
+LOOKED_AT: dict[str, Any] = {
+    "version": 1,
+    "name": "looked-at",
+    "model": {"factory": "lenet5", "args": {"classes": 2}},
+    "data": {"name": "mnist_sample", "classes": [3, 8], "validation": 0.1},
+    "reference": {"epochs": 1, "batch_size": 64, "lr": 0.02},
+    "compress": [
+        {"layers": ["conv1"], "how": {"type": "quantize", "codebook": "ternary"}},
+        {"layers": ["conv2"], "how": {"type": "prune", "kappa": 2000, "k": 4}},
+        {"layers": ["fc1"], "how": {"type": "low_rank", "rank": "auto", "alpha": 2e-9}},
+        {"layers": ["fc2"], "how": [{"type": "low_rank", "rank": 1}, {"type": "prune", "kappa": 50}]},
+    ],
+    "lc": {"mu": {"start": 0.001, "steps": 1}},
+    "l_step": {"epochs": 1, "batch_size": 64, "lr": 0.05},
+    "seed": 3,
+}
+"""LeNet5 on two digits with tasks of many kinds, one of whose C steps depends on μ."""
+
+
+def looked_at(**changes: Any) -> dict[str, Any]:
+    """That scheme with top-level fields replaced."""
+    return copy.deepcopy(LOOKED_AT) | changes
+
+
+@pytest.fixture(scope="session")
+def looked_at_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home with one finished run of that scheme, and the run's id; both are only to be read."""
+    home = tmp_path_factory.mktemp("looked-at") / "home"
+    (home.parent / "scheme.json").write_text(json.dumps(LOOKED_AT))
+    done = Cli(home)("--run", home.parent / "scheme.json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    return home, json.loads(done.stdout)["id"]

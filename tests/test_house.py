@@ -27,6 +27,9 @@ LIGHT = [
         for room in ("scheme", "runs", "headless")
         for file in (ROOT / "lctui" / room).glob("*.py")
     ),
+    "lctui.export.files",
+    "lctui.export.formats",
+    "lctui.export.plots",
     "lctui.export.tables",
 ]
 

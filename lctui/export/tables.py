@@ -1,20 +1,15 @@
-"""Tables of runs as files.
+"""Tables of runs: which there are, and what stands in their columns.
 
-Owns which columns there are: `runs` has a row a run, `tasks` a row a task of a run, `steps` a row an LC step.  A cell
-without a value stays empty.
+`runs` has a row a run, `tasks` a row a task of a run, `steps` a row an LC step.  A cell without a value stays empty.
+Readers of Markdown and LaTeX get the columns that a paper would print, programs get all of them.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from lctui.errors import BadInput, not_one_of
-from lctui.runs import atomic
+from lctui.export.formats import Column, Form, Table
 from lctui.runs.store import Run
 
 Row = dict[str, Any]
@@ -22,41 +17,84 @@ Row = dict[str, Any]
 _ERRORS = ("train_error_pct", "validation_error_pct", "test_error_pct")
 _SIZES = ("compressed_parameters", "compressed_bits", "compression_ratio", "flops", "flops_ratio", "artifact_bytes")
 
+_RUN_HEADINGS = {
+    "model": "model",
+    "data": "data",
+    "reference_test_error_pct": "reference test (%)",
+    "direct_test_error_pct": "direct test (%)",
+    "final_train_error_pct": "train (%)",
+    "final_validation_error_pct": "validation (%)",
+    "final_test_error_pct": "test (%)",
+    "final_compressed_parameters": "parameters",
+    "final_artifact_bytes": "bytes",
+    "final_compression_ratio": "ratio",
+}
+_TASK_HEADINGS = {
+    "layers": "layers",
+    "type": "type",
+    "nonzeros": "non-zeros",
+    "rank": "rank",
+    "codebook_size": "codebook",
+    "parameters": "parameters",
+    "bits": "bits",
+}
+_STEP_HEADINGS = {
+    "step": "step",
+    "mu": "μ",
+    "gap": "gap",
+    "loss": "loss",
+    "train_error_pct": "train (%)",
+    "validation_error_pct": "validation (%)",
+    "test_error_pct": "test (%)",
+    "compression_ratio": "ratio",
+}
+_COUNTS = (
+    "parameters",
+    "bits",
+    "bytes",
+    "flops",
+    "nonzeros",
+    "size",
+    "rank",
+    "step",
+    "steps",
+    "threads",
+    "groups_kept",
+)
+_NUMBERS = ("mu", "lr", "loss", "penalty", "gap", "relative_gap", "seconds")
 
-def export_runs(runs: Sequence[Run], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Writes the tables of some runs into a folder; returns the files.
 
-    Raises:
-        BadInput: a format is unknown, or the folder cannot be written to.
-    """
-    for name in formats:
-        if name not in _WRITERS:
-            raise BadInput.one("", "--format", not_one_of(name, _WRITERS))
-    tables = {
-        "runs": [run_row(run) for run in runs],
-        "tasks": [row for run in runs for row in task_rows(run)],
-        "steps": [row for run in runs for row in step_rows(run)],
-    }
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in formats:
-            for table, rows in tables.items():
-                path = folder / f"{table}.{name}"
-                text = _WRITERS[name](rows)
-                atomic.replace(path, lambda temporary, text=text: _write(temporary, text))  # type: ignore[misc]
-                written.append(path)
-    except OSError as error:
-        raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
-    return written
+def run_tables(runs: Sequence[Run]) -> dict[str, Table]:
+    """The tables of some runs, by file stem."""
+    return {"runs": runs_table(runs), "tasks": tasks_table(runs), "steps": steps_table(runs)}
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """A row a run: what it is, its reference, its result, and where the numbers come from."""
+    return _table("runs", [run_row(run) for run in runs], _RUN_HEADINGS | _run_heading(runs))
+
+
+def tasks_table(runs: Sequence[Run]) -> Table:
+    """A row a task of a run, as the last step left it."""
+    return _by_run(runs, "tasks", [row for run in runs for row in task_rows(run)], _TASK_HEADINGS)
+
+
+def steps_table(runs: Sequence[Run]) -> Table:
+    """A row an LC step of a run."""
+    return _by_run(runs, "LC steps", [row for run in runs for row in step_rows(run)], _STEP_HEADINGS)
+
+
+def run_labels(runs: Sequence[Run]) -> list[str]:
+    """What a reader calls each run: its name, or its id where names repeat."""
+    return [run.id if "id" in _run_heading(runs) else run.summary()["name"] for run in runs]
 
 
 def run_row(run: Run) -> Row:
     """A run in one row: what it is, its reference, its result, and where the numbers come from."""
     summary, meta, result = run.summary(), run.read("meta.json"), run.read("result.json")
-    scheme = run.read("scheme.json")
+    scheme, data = run.read("scheme.json"), run.read("scheme.json").get("data")
     row: Row = {name: summary[name] for name in ("id", "name", "status", "model")}
-    row |= {"data": (scheme.get("data") or {}).get("name"), "seed": scheme.get("seed")}
+    row |= {"data": data.get("name") if isinstance(data, dict) else None, "seed": scheme.get("seed")}
     for block in ("reference", "direct", "final", "best"):
         values = result.get(block) or {}
         names = [*_ERRORS, *(_SIZES if block != "reference" else ("parameters", "bits"))]
@@ -67,40 +105,56 @@ def run_row(run: Run) -> Row:
 
 def task_rows(run: Run) -> list[Row]:
     """A run's tasks, as the last step left them."""
-    rows = []
+    rows, name = [], run.summary()["name"]
     for task in run.read("result.json").get("layers") or ():
-        row: Row = {"id": run.id, "name": run.read("scheme.json").get("name"), "layers": " ".join(task["layers"])}
+        row: Row = {"id": run.id, "name": name, "layers": " ".join(task["layers"])}
         row |= {name: task.get(name) for name in ("type", "parameters", "bits", "nonzeros", "rank")}
-        row["codebook"] = " ".join(repr(value) for value in task.get("codebook", ())) or None
+        codebook = task.get("codebook", ())
+        row |= {"codebook": " ".join(map(repr, codebook)) or None, "codebook_size": len(codebook) or None}
         rows.append(row)
     return rows
 
 
 def step_rows(run: Run) -> list[Row]:
     """A run's LC steps, from its events."""
-    skipped = ("event", "time", "layers")
+    name = run.summary()["name"]
+    first, skipped = ("step", "steps", "mu"), ("event", "time", "layers")
     return [
-        {"id": run.id, **{name: value for name, value in event.items() if name not in skipped}}
+        {"id": run.id, "name": name, **{name: event.get(name) for name in first}}
+        | {name: value for name, value in event.items() if name not in skipped}
         for event in run.events()
         if event["event"] == "step"
     ]
 
 
-def _csv(rows: list[Row]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+def _run_heading(runs: Sequence[Run]) -> dict[str, str]:
+    names = [run.summary()["name"] for run in runs]
+    return {"name" if len(set(names)) == len(names) else "id": "run"}
 
 
-def _json(rows: list[Row]) -> str:
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+def _by_run(runs: Sequence[Run], what: str, rows: list[Row], headings: dict[str, str]) -> Table:
+    """Of one run, the title says which it is; of several, a column does."""
+    if len(runs) == 1:
+        return _table(f"{runs[0].summary()['name']}: {what}", rows, headings)
+    return _table(what, rows, headings | _run_heading(runs))
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def _table(title: str, rows: list[Row], headings: dict[str, str]) -> Table:
+    """Every name in the rows is a column; a reader gets those that have a heading, and a value in some row."""
+    names = list(dict.fromkeys(name for row in rows for name in row)) or list(headings)
+    filled = {name for row in rows for name, value in row.items() if value is not None} if rows else set(headings)
+    columns = [
+        Column(name, headings.get(name, ""), _form(name), detail=name not in headings or name not in filled)
+        for name in names
+    ]
+    return Table.of(title, columns, rows)
 
 
-_WRITERS: dict[str, Callable[[list[Row]], str]] = {"csv": _csv, "json": _json}
+def _form(name: str) -> Form:
+    if name.endswith("_pct"):
+        return "percent"
+    if name.endswith("_ratio"):
+        return "ratio"
+    if name in _NUMBERS:
+        return "number"
+    return "count" if name.endswith(_COUNTS) else "text"

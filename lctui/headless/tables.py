@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lctui.headless.words import duration, learned, percent, size_of, times
+from lctui.headless.words import learned, percent, roughly, size_of, times
 
 
 def result_table(result: dict[str, Any]) -> Group:
@@ -148,6 +148,17 @@ def runs_table(summaries: list[dict[str, Any]]) -> Table | Text:
     return table
 
 
+def queue_table(rows: list[dict[str, Any]]) -> Table | Text:
+    """The queue, in order."""
+    if not rows:
+        return Text("nothing is queued; `lctui --run FILE --queue` puts a scheme or a study at the end")
+    table = _table("", {"place": 1, "run": 0, "device": 0, "model": 0, "study": 0, "age": 1})
+    for row in rows:
+        texts = [Text(str(row[name] or "–")) for name in ("id", "device", "model", "study")]
+        table.add_row(str(row["place"]), *texts, age(row["created"]))
+    return table
+
+
 def age(created: str | None) -> str:
     """How long ago, from an ISO 8601 time; a dash when there is none or it lies ahead."""
     try:
@@ -155,7 +166,7 @@ def age(created: str | None) -> str:
     except ValueError:
         return "–"
     seconds = (datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()
-    return duration(seconds) if seconds >= 0 else "–"
+    return roughly(seconds) if seconds >= 0 else "–"
 
 
 def run_report(

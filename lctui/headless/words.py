@@ -20,6 +20,14 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours < 48 else f"{hours // 24}d{hours % 24:02d}h"
 
 
+def roughly(seconds: float) -> str:
+    """Seconds in one unit, for ages in a list: <1m, 36m, 5h, 3d."""
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return "<1m"
+    return f"{minutes}m" if minutes < 60 else f"{minutes // 60}h" if minutes < 2880 else f"{minutes // 1440}d"
+
+
 def percent(value: float | None) -> str:
     """A percentage with two digits, or a dash."""
     return "–" if value is None else f"{value:.2f}"

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 # The umask can only be read by setting it: once, before there are threads.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
@@ -50,8 +52,9 @@ def _write_text(path: Path, text: str) -> None:
 def read_json(path: Path) -> Any | None:
     """Parsed JSON, or None if the file is not there or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        # Several times as fast as the standard library's parser: a list of runs reads thousands of files.
+        return from_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
 
 

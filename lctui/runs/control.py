@@ -6,6 +6,7 @@ Owns the request file, which works across hosts and never reaches a process that
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from lctui.errors import BadInput, RunFailed
 from lctui.runs import atomic
@@ -35,20 +36,28 @@ def request_stop(run: Run, timeout: float = STOP_TIMEOUT_SECONDS) -> Status:
     return run.status()
 
 
-def mark_starting(run: Run) -> None:
-    """Says that a worker is on its way, so that nobody takes the run for dead before it has its lock."""
+def mark_starting(run: Run, device: str) -> None:
+    """Says that a worker is on its way, so that nobody takes the run for dead before it has its lock, and where to."""
+    remember_device(run, device)
     atomic.write_json(run.file("status.json"), run.read("status.json") | starting())
+
+
+def remember_device(run: Run, device: str, **facts: Any) -> None:
+    """The device that was asked for last, and further facts for `meta.json`."""
+    atomic.write_json(run.file("meta.json"), run.read("meta.json") | {"requested_device": device, **facts})
 
 
 def prepare_to_resume(run: Run) -> None:
     """Withdraws a request to stop that a dead worker never met.
 
     Raises:
-        BadInput: the run is finished or running.
+        BadInput: the run is finished, queued or running.
     """
     status = run.status()
     if status == "finished":
         raise BadInput.one("", run.id, f"is finished; `lctui show {run.id}` shows its result")
+    if status == "queued":
+        raise BadInput.one("", run.id, "is queued; `lctui queue` shows its place")
     if status in ("running", "stalled", "starting"):
         raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
     run.file("stop").unlink(missing_ok=True)

@@ -32,6 +32,12 @@ class Lock:
         self._descriptor = descriptor
         return True
 
+    def wait(self) -> None:
+        """Takes the lock as soon as nobody else has it."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self._descriptor = descriptor
+
     def release(self) -> None:
         """Gives the lock back; harmless when it is not held."""
         if self._descriptor is not None:

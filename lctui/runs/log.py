@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from lctui.events import Event
 
@@ -57,7 +61,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     for record in read_lines(path):
         if record["event"] == "run_resumed":
-            events = [event for event in events if not _is_redone(event, record)]
+            events = Resumption.of(record).kept(events)
         events.append(record)
     return events
 
@@ -76,29 +80,59 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """One line as an event, or None if it is not one."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        # Four times as fast as the standard library's parser: consoles read logs of 100 MB.
+        record = from_json(line)
+    except ValueError:
         return None
     return record if isinstance(record, dict) and isinstance(record.get("event"), str) else None
 
 
-def _is_redone(event: dict[str, Any], resumed: dict[str, Any]) -> bool:
-    """Was this reported beyond the point from which the run goes on?"""
-    step, epoch = _count(resumed, "step"), _count(resumed, "epoch")
-    in_reference = resumed.get("phase") == "reference"
-    match event["event"]:
-        case "reference_epoch":
-            return in_reference and _count(event, "epoch") > epoch
-        case "reference_finished" | "direct_compression":
-            return in_reference
-        case "step":
-            return in_reference or _count(event, "step") > step
-        case "epoch":
-            return in_reference or (_count(event, "step"), _count(event, "epoch")) > (step + 1, epoch)
-    return False
+def finite(value: Any) -> float:
+    """A number of an event as a float; nan for anything else, whoever wrote it."""
+    if type(value) is not float and type(value) is not int:
+        return nan
+    try:
+        return float(value) if isfinite(value) else nan
+    except OverflowError:
+        return nan
 
 
-def _count(record: dict[str, Any], name: str) -> int:
-    """A count in an event; 0 where something else wrote the line."""
-    value = record.get(name)
-    return value if isinstance(value, int) else 0
+@dataclass(frozen=True)
+class Resumption:
+    """The point from which a resumed run goes on: what it had reported beyond this, it reports again."""
+
+    in_reference: bool
+    step: float
+    epoch: float
+
+    @classmethod
+    def of(cls, resumed: Mapping[str, Any]) -> Resumption:
+        """The point that a `run_resumed` event names."""
+        step, epoch = finite(resumed.get("step")), finite(resumed.get("epoch"))
+        return cls(resumed.get("phase") == "reference", _count(step), _count(epoch))
+
+    def redoes(self, kind: str, step: float, epoch: float) -> bool:
+        """Is an event of this kind, with these numbers (nan: none), beyond the point?"""
+        match kind:
+            case "epoch":
+                return self.in_reference or (_count(step), _count(epoch)) > (self.step + 1, self.epoch)
+            case "step":
+                return self.in_reference or _count(step) > self.step
+            case "reference_epoch":
+                return self.in_reference and _count(epoch) > self.epoch
+            case "reference_finished" | "direct_compression":
+                return self.in_reference
+        return False
+
+    def kept(self, events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The events that stand."""
+        return [
+            event
+            for event in events
+            if not self.redoes(event["event"], finite(event.get("step")), finite(event.get("epoch")))
+        ]
+
+
+def _count(number: float) -> float:
+    """A count in an event; 0 where something else wrote the line (nan is the only number that is not itself)."""
+    return number if number == number else 0.0

@@ -1,7 +1,7 @@
 """Which process is meant: a pid alone does not say, since pids are reused.
 
-Owns process identity (host, pid, start time), starting workers that outlive whoever started them, and how they share
-the machine's cores.
+Owns process identity (host, pid, start time), starting processes that outlive whoever started them, and how they
+share the machine's cores.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,21 +63,54 @@ def require_device_name(name: str) -> None:
 
 
 def start_worker(folder: Path, home: Path, device: str) -> int:
-    """Starts a worker on a run folder of `home` in a session of its own; returns its pid.
+    """Starts a worker on a run folder of `home` in a session of its own; returns its pid."""
+    return launch_worker(folder, home, device).pid
 
-    It has no terminal, so a hangup of the caller's does not reach it; what it prints goes to `worker.log`.
+
+def launch_worker(
+    folder: Path,
+    home: Path,
+    device: str,
+    *,
+    where: Path | None = None,
+    environment: Mapping[str, str | None] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a worker on a run folder, as `launch` does; what it prints goes to `worker.log`."""
+    arguments = [str(folder), "--home", str(home), "--device", device]
+    return launch("lctui.worker", arguments, folder / "worker.log", where=where, environment=environment)
+
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def launch(
+    module: str,
+    arguments: Sequence[str],
+    log: Path,
+    *,
+    where: Path | None = None,
+    environment: Mapping[str, str | None] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a module of lctui's as a process with a session of its own, which prints to the end of `log`.
+
+    It has no terminal, so a hangup of the caller's does not reach it.  It works in the folder `where` (default: the
+    current one); `environment` holds variables that it has otherwise than the caller, None for those it has not.
     """
+    variables: dict[str, str | None] = {**os.environ, **(environment or {})}
     # -P keeps the current folder's files from shadowing modules; lctui itself is found where this process found it.
-    root = str(Path(__file__).parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    with (folder / "worker.log").open("ab") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "lctui.worker", str(folder), "--home", str(home), "--device", device],
+    paths = [str(Path(__file__).parents[2]), *filter(None, [variables.get("PYTHONPATH")])]
+    variables["PYTHONPATH"] = os.pathsep.join(paths)
+    with log.open("ab") as printed:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=printed,
+            stderr=printed,
             start_new_session=True,
             close_fds=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            cwd=where,
+            env={name: value for name, value in variables.items() if value is not None},
         )
-    return worker.pid
+    # Kept until they have ended, and looked at when the next one starts: a console leaves few zombies so.
+    _children[:] = [*(other for other in _children if other.poll() is None), child]
+    return child

@@ -20,7 +20,7 @@ from lctui.runs.locks import is_held
 from lctui.runs.log import now
 from lctui.runs.process import this_process
 
-State = Literal["starting", "running", "finished", "failed", "diverged", "interrupted"]
+State = Literal["queued", "starting", "running", "finished", "failed", "diverged", "interrupted"]
 Status = State | Literal["crashed", "stalled"]
 
 HEARTBEAT_SECONDS = 1.0
@@ -50,7 +50,12 @@ class Progress:
 
 def starting() -> dict[str, Any]:
     """The first words of a status, before there is a worker to say more."""
-    return {"state": "starting", "heartbeat": now(), "heartbeat_unix": time.time()}
+    return words("starting")
+
+
+def words(state: State | Literal["crashed"], error: str | None = None) -> dict[str, Any]:
+    """A status as somebody writes it who is not the worker: whoever queues, cancels or starts a run, or buries it."""
+    return {"state": state, "heartbeat": now(), "heartbeat_unix": time.time(), "error": error}
 
 
 @dataclass
@@ -123,7 +128,7 @@ def derive(folder: Path) -> Status:
     if held:
         return "stalled" if age is not None and age > STALLED_AFTER_SECONDS else "running"
     state = status.get("state")
-    if state in ("finished", "failed", "diverged", "interrupted"):
+    if state in ("queued", "finished", "failed", "diverged", "interrupted"):
         return state
     if state == "starting" and age is not None and age < START_GRACE_SECONDS:
         return "starting"

@@ -10,17 +10,18 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 
 from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
 from lctui.runs.log import now, read_events
-from lctui.runs.status import Status, derive, starting
+from lctui.runs.status import Status, derive, words
 from lctui.scheme import Scheme
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
@@ -65,25 +66,34 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """What a list of runs shows, JSON-ready."""
-        status, meta, result = self.read("status.json"), self.read("meta.json"), self.read("result.json")
-        scheme = self.read("scheme.json")
-        progress, final = _object(status, "progress"), _object(result, "final")
-        fields = ("train_error_pct", "validation_error_pct", "test_error_pct", "compression_ratio")
-        return {
-            "id": self.id,
-            "name": _text(scheme, "name") or self.id,
-            "tags": scheme.get("tags", []),
-            "status": self.status(),
-            "created": _text(meta, "created"),
-            "model": _text(_object(scheme, "model"), "factory"),
-            "phase": _text(progress, "phase"),
-            "step": _number(progress, "step") or 0,
-            "steps": _number(progress, "steps") or 0,
-            "mu": _number(progress, "mu"),
-            **{name: _number(final if name in final else progress, name) for name in fields},
-            "eta_seconds": _number(progress, "eta_seconds"),
-            "error": _text(status, "error"),
-        }
+        return summary_of(self.id, self.status(), {name: self.read(f"{name}.json") for name in SUMMARIZED})
+
+
+SUMMARIZED = ("status", "meta", "result", "scheme")
+"""The files of a run that its summary is made from."""
+
+
+def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a list of runs shows, from what the run's files hold."""
+    said, meta, result, scheme = (files[name] for name in SUMMARIZED)
+    progress, final = _object(said, "progress"), _object(result, "final")
+    fields = ("train_error_pct", "validation_error_pct", "test_error_pct", "compression_ratio")
+    tags = scheme.get("tags")
+    return {
+        "id": run_id,
+        "name": _text(scheme, "name") or run_id,
+        "tags": [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
+        "status": status,
+        "created": _text(meta, "created"),
+        "model": _text(_object(scheme, "model"), "factory"),
+        "phase": _text(progress, "phase"),
+        "step": _number(progress, "step") or 0,
+        "steps": _number(progress, "steps") or 0,
+        "mu": _number(progress, "mu"),
+        **{name: _number(final if name in final else progress, name) for name in fields},
+        "eta_seconds": _number(progress, "eta_seconds"),
+        "error": _text(said, "error"),
+    }
 
 
 def _object(value: dict[str, Any], name: str) -> dict[str, Any]:
@@ -109,7 +119,7 @@ class Store:
         self.home = home
         self.runs_folder = home / "runs"
 
-    def create(self, scheme: Scheme, meta: dict[str, Any]) -> Run:
+    def create(self, scheme: Scheme, meta: dict[str, Any], state: Literal["starting", "queued"] = "starting") -> Run:
         """A new run folder with its scheme, `meta` and first status; it appears whole or not at all.
 
         Raises:
@@ -121,7 +131,7 @@ class Store:
             draft.mkdir()
             atomic.write_json(draft / "scheme.json", scheme.dump())
             atomic.write_json(draft / "meta.json", {"created": now(), **meta})
-            atomic.write_json(draft / "status.json", starting())
+            atomic.write_json(draft / "status.json", words(state))
         except OSError as error:
             raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
         while True:
@@ -130,14 +140,19 @@ class Store:
                 draft.rename(folder)
                 return Run(folder)
 
-    def all(self) -> list[Run]:
-        """Every run, newest first."""
+    def folders(self) -> list[Run]:
+        """Every run, in no order."""
         try:
             folders = [path for path in self.runs_folder.iterdir() if not path.name.startswith(".") and path.is_dir()]
         except OSError:
             return []
-        runs = [Run(folder) for folder in folders]
-        return sorted(runs, key=lambda run: (str(run.read("meta.json").get("created", "")), run.id), reverse=True)
+        return [Run(folder) for folder in folders]
+
+    def all(self) -> list[Run]:
+        """Every run, newest first."""
+        return sorted(
+            self.folders(), key=lambda run: (str(run.read("meta.json").get("created", "")), run.id), reverse=True
+        )
 
     def find(self, prefix: str) -> Run:
         """The run with that id, or whose id alone begins so.
@@ -159,13 +174,13 @@ class Store:
         raise BadInput.one("", prefix, f"no such run in {self.home}{hint}")
 
     def remove(self, run: Run) -> None:
-        """Deletes a run that is not running.
+        """Deletes a run that is not running; a queued one is for `Queue.remove`, which sees that it is not started.
 
         Raises:
-            BadInput: it is running.
+            BadInput: it is running, or queued.
         """
         status = run.status()
-        if status in ("running", "stalled", "starting"):
+        if status in ("running", "stalled", "starting", "queued"):
             raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
         # Out of sight first, so that nobody opens a half-deleted run.
         doomed = run.folder.with_name(f".removed-{run.id}-{secrets.token_hex(4)}")
@@ -179,7 +194,12 @@ class Store:
 
 def new_run(store: Store, scheme: Scheme, device: str, study: str | None = None) -> Run:
     """A run folder for a scheme, with what resuming it needs to know."""
-    return store.create(scheme, {"fingerprint": scheme.fingerprint(), "requested_device": device, "study": study})
+    return store.create(scheme, run_facts(scheme, device, study))
+
+
+def run_facts(scheme: Scheme, device: str, study: str | None) -> dict[str, Any]:
+    """What `meta.json` says of a run before it begins."""
+    return {"fingerprint": scheme.fingerprint(), "requested_device": device, "study": study}
 
 
 def require_writable(store: Store) -> None:

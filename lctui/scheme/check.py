@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -158,13 +158,19 @@ def resolve(tasks: Mapping[int, Task], net: NetInfo) -> tuple[list[ResolvedTask]
     return resolved, problems
 
 
+def named(pattern: str, names: Sequence[str]) -> list[str]:
+    """The layers that a name or a glob stands for."""
+    if pattern in names:
+        return [pattern]
+    return [name for name in names if fnmatchcase(name, pattern)] if any(sign in pattern for sign in "*?[") else []
+
+
 def _match(pattern: str, net: NetInfo) -> tuple[list[Layer], str | None]:
     names = [layer.name for layer in net.layers]
-    if pattern in names:
-        return [net.layer(pattern)], None
+    if found := named(pattern, names):
+        return [net.layer(name) for name in found], None
     if any(sign in pattern for sign in "*?["):
-        found = [layer for layer in net.layers if fnmatchcase(layer.name, pattern)]
-        return found, None if found else f"{pattern!r} matches no layer; {_layers(names)}"
+        return [], f"{pattern!r} matches no layer; {_layers(names)}"
     guess = nearest(pattern, names)
     hint = f"; did you mean {guess!r}?" if guess else f"; {_layers(names)}"
     return [], f"no layer {pattern!r} with weights to compress{hint}"

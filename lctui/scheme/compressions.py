@@ -20,6 +20,7 @@ from pydantic import (
     Tag,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
@@ -45,12 +46,21 @@ NumberChoice = BeforeValidator(_not_bool)
 """For a choice among numbers: Python's True equals 1, a file's true does not."""
 
 
+Measure = Literal["weights", "groups", "rank"]
+"""What a suggested number is a share of: the task's weights, its filters and neurons, or its smallest full rank."""
+
+
 class Block(BaseModel):
     """A frozen piece of a scheme; unknown fields are errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+
+def _share(share: float, of: Measure) -> JsonDict:
+    """Where a form starts: `lctui.scheme.suggest` makes a number of it once the layers are known."""
+    return {"suggested": {"share": share, "of": of}}
 
 
 def _one_of(block: BaseModel, *names: str) -> None:
@@ -65,7 +75,7 @@ class Prune(Block):
     """Pruning: most weights become exactly zero; the others stay as they are, or share a codebook."""
 
     type: Literal["prune"] = "prune"
-    kappa: Kappa | None = None
+    kappa: Kappa | None = Field(default=None, json_schema_extra=_share(0.1, "weights"))
     """κ: how many weights stay non-zero (norm l0, a whole number), or the radius of the ℓ1 ball (norm l1)."""
     fraction: Fraction | None = None
     """The share of the task's weights that stays non-zero, 0 to 1 (norm l0)."""
@@ -92,7 +102,7 @@ class PruneStructured(Block):
     """Structured pruning: whole filters (convolutions) or neurons (linear layers) become zero."""
 
     type: Literal["prune_structured"] = "prune_structured"
-    kappa: Count | None = None
+    kappa: Count | None = Field(default=None, json_schema_extra=_share(0.5, "groups"))
     """κ: how many filters or neurons stay."""
     fraction: Fraction | None = None
     """The share of filters or neurons that stays, 0 to 1."""
@@ -125,7 +135,7 @@ class QuantizeAdaptive(Block):
     type: Literal["quantize"] = "quantize"
     codebook: Literal["adaptive"] = "adaptive"
     """The k values are chosen to fit the weights best."""
-    k: Positive = Field(le=65536)
+    k: Positive = Field(le=65536, examples=[4])
     """k: the codebook's size; a weight then takes ⌈log₂ k⌉ bits."""
 
 
@@ -135,7 +145,9 @@ class QuantizeFixed(Block):
     type: Literal["quantize"] = "quantize"
     codebook: Literal["fixed"] = "fixed"
     """The values are yours and stay as they are."""
-    values: tuple[Annotated[float, Field(strict=True, allow_inf_nan=False)], ...] = Field(min_length=1, max_length=256)
+    values: tuple[Annotated[float, Field(strict=True, allow_inf_nan=False)], ...] = Field(
+        min_length=1, max_length=256, examples=[[-0.1, 0, 0.1]]
+    )
     """The codebook: up to 256 different numbers."""
 
     @model_validator(mode="after")
@@ -152,7 +164,7 @@ class QuantizePowersOfTwo(Block):
     type: Literal["quantize"] = "quantize"
     codebook: Literal["powers_of_two"] = "powers_of_two"
     """Zero and powers of two with either sign."""
-    c: Count = Field(le=30)
+    c: Count = Field(le=30, examples=[5])
     """C: the smallest magnitude is 2⁻ᶜ."""
     scaled: Flag = False
     """Multiply the codebook by one learned scale."""
@@ -182,7 +194,7 @@ class LowRank(Block):
     """Low rank: the layer's matrix becomes a product UZᵀ of two thin ones."""
 
     type: Literal["low_rank"] = "low_rank"
-    rank: Count | Literal["auto"]
+    rank: Count | Literal["auto"] = Field(json_schema_extra=_share(0.1, "rank"))
     """r: the product's inner size, or "auto" to learn it from alpha."""
     alpha: NonNegativeFloat | None = None
     """α (rank auto): the price of what a rank costs; larger gives smaller ranks."""

@@ -17,6 +17,7 @@ from lctui.scheme.check import check_scheme
 from lctui.scheme.compressions import KINDS, Block
 from lctui.scheme.json_file import read_json
 from lctui.scheme.models import Data, Model, Scheme, Task
+from lctui.scheme.net import NetInfo
 
 Place = tuple[str | int, ...]
 
@@ -87,17 +88,20 @@ def _under(block: str, names: dict[str, str]) -> dict[str, str]:
     return {where.removeprefix(f"{block}."): name for where, name in names.items() if where.startswith(f"{block}.")}
 
 
-def find_problems(raw: Any, source: str) -> tuple[Scheme | None, list[Problem]]:
-    """The scheme with absolute paths if its fields are valid, and everything that is wrong with it."""
+def find_problems(raw: Any, source: str, net: NetInfo | None = None) -> tuple[Scheme | None, list[Problem]]:
+    """The scheme with absolute paths if its fields are valid, and everything that is wrong with it.
+
+    `net` describes a net that is not built in, for the rules about layers.
+    """
     try:
         scheme = Scheme.model_validate(raw)
     except ValidationError as error:
-        return None, [*word_errors(error, raw), *_problems_of_valid_parts(raw)]
+        return None, [*word_errors(error, raw), *_problems_of_valid_parts(raw, net)]
     scheme, missing = anchor(scheme, source)
-    return scheme, missing + check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)))
+    return scheme, missing + check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), net)
 
 
-def _problems_of_valid_parts(raw: Any) -> list[Problem]:
+def _problems_of_valid_parts(raw: Any, net: NetInfo | None) -> list[Problem]:
     """Problems with the net in the blocks that are valid, so that one bad field does not hide the others."""
     if not isinstance(raw, dict):
         return []
@@ -110,6 +114,7 @@ def _problems_of_valid_parts(raw: Any) -> list[Problem]:
         model,
         data if isinstance(data, Data) else None,
         {i: task for i, task in tasks.items() if isinstance(task, Task)},
+        net,
     )
 
 

@@ -22,6 +22,7 @@ from lctui.scheme.compressions import (
     Positive,
     PositiveFloat,
 )
+from lctui.scheme.net import BUILT_IN, BUILT_IN_DATA
 
 _PRINTED = r"^[^\x00-\x1f\x7f-\x9f]+$"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_PRINTED)]
@@ -33,7 +34,7 @@ Decay = Annotated[float, Field(strict=True, gt=0, le=1)]
 class Model(Block):
     """The net."""
 
-    factory: Location
+    factory: Location = Field(examples=list(BUILT_IN))
     """A built-in (lenet5, lenet300), torchvision:NAME, package.module:function or path/to/file.py:function."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for the factory."""
@@ -44,7 +45,7 @@ class Model(Block):
 class Data(Block):
     """The data set, and how it is split."""
 
-    name: Location
+    name: Location = Field(examples=list(BUILT_IN_DATA))
     """A built-in (mnist, fashion_mnist, kmnist, cifar10, mnist_sample), or module:function returning (train, test)."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for a function of your own."""

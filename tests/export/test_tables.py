@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lctui.errors import BadInput
-from lctui.export.tables import export_runs
+from lctui.export.files import export_runs
 from lctui.runs import atomic
 from lctui.runs.store import Run
 
@@ -36,6 +37,8 @@ RESULT: dict[str, Any] = {
         {"layers": ["fc2"], "type": "low_rank", "parameters": 0, "bits": 0, "rank": 0},
     ],
 }
+STEMS = ("error", "gap", "pareto")
+TWINS = ["abcd-x", "wxyz-x"]
 STEPS = [{"event": "step", "time": "t", "step": n, "mu": 5e-5 * 1.15**n, "layers": []} | ERRORS | SIZES for n in (1, 2)]
 
 
@@ -145,3 +148,68 @@ def test_an_older_table_is_replaced_whole(run: Run, empty: Run, tmp_path: Path) 
     export_runs([empty], tmp_path / "out", ["csv"])
     assert [row["id"] for row in rows_of(tmp_path / "out" / "runs.csv")] == ["efgh-empty"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["runs.csv", "steps.csv", "tasks.csv"]
+
+
+def test_a_paper_gets_fewer_columns_and_digits(run: Run, tmp_path: Path) -> None:
+    runs, tasks, steps = (path.read_text() for path in export_runs([run], tmp_path / "out", ["md"]))
+    head, _, row = (split_row(line) for line in runs.splitlines()[2:])
+    assert dict(zip(head, row, strict=True)) == {
+        "run": NAME,
+        "model": "lenet5",
+        "data": "mnist",
+        "reference test (%)": "0.51",
+        "direct test (%)": "50.00",
+        "train (%)": "0.30",
+        "validation (%)": "0.33",
+        "test (%)": "0.51",
+        "parameters": "10,334",
+        "bytes": "45,433",
+        "ratio": "37.7",
+    }
+    # One run is named above the table; a column that no task fills is left out.
+    assert tasks.startswith(f"{NAME}: tasks\n")
+    assert [split_row(line) for line in tasks.splitlines()[2:]][0::2] == [
+        ["layers", "type", "parameters", "bits", "non-zeros", "rank", "codebook"],
+        ["conv1 conv2", "prune", "104", "3,968", "104", "–", "–"],
+        ["fc2", "low\\_rank", "0", "0", "–", "0", "–"],
+    ]
+    assert split_row(steps.splitlines()[4]) == ["1", "5.75e-05", "0.30", "0.33", "0.51", "37.7"]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_ids(run: Run, tmp_path: Path) -> None:
+    twin = Run(shutil.copytree(run.folder, tmp_path / "runs" / "wxyz-x"))
+    runs, tasks, _ = (path.read_text() for path in export_runs([run, twin], tmp_path / "out", ["md"]))
+    assert [split_row(line)[0] for line in runs.splitlines()[4:]] == TWINS
+    assert [split_row(line)[0] for line in tasks.splitlines()[4:]] == [twin for twin in TWINS for _ in range(3)]
+
+
+def split_row(line: str) -> list[str]:
+    """The cells of a line of a pipe table that escapes no pipe."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_latex_of_every_table_closes_what_it_opens(run: Run, tmp_path: Path) -> None:
+    for path in export_runs([run], tmp_path / "out", ["tex"]):
+        lines = path.read_text().splitlines()
+        width = len(lines[2].removeprefix(r"\begin{tabular}{").removesuffix("}"))
+        body = [line for line in lines if line.endswith(r"\\")]
+        assert len(body) == 1 + {"runs": 1, "tasks": 3, "steps": 2}[path.stem]
+        assert {line.count(" & ") + 1 for line in body} == {width}
+        assert lines[-1] == r"\end{tabular}"
+
+
+def test_figures_are_formats_too(run: Run, empty: Run, tmp_path: Path) -> None:
+    """One run: errors and gap; several: error against ratio as well; runs without a step are left out."""
+    one = export_runs([run, empty], tmp_path / "one", ["svg", "json"])
+    assert [path.name for path in one] == ["runs.json", "tasks.json", "steps.json", "error.svg", "gap.svg"]
+    twin = Run(shutil.copytree(run.folder, tmp_path / "runs" / "wxyz-x"))
+    two = export_runs([run, twin], tmp_path / "two", ["png", "svg"])
+    assert [path.name for path in two] == [f"{stem}.{name}" for name in ("png", "svg") for stem in STEMS]
+    assert all(path.stat().st_size > 1000 for path in one[3:] + two)
+
+
+def test_nothing_to_draw_is_said_before_anything_is_written(empty: Run, tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        export_runs([empty], tmp_path / "out", ["csv", "png"])
+    assert caught.value.lines() == ["--format: nothing to draw: no LC step yet of efgh-empty"]
+    assert not (tmp_path / "out").exists()

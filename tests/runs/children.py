@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def child(code: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             kill(process)
+
+
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Looks again and again until something is so; fails when that takes suspiciously long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -56,6 +56,9 @@ def test_a_worker_has_a_session_of_its_own_and_talks_into_its_log(
         def __init__(self, command: list[str], **options: Any) -> None:
             started.append((command, options))
 
+        def poll(self) -> int:
+            return 0
+
     monkeypatch.setattr(subprocess, "Popen", Started)
     assert process.start_worker(tmp_path, tmp_path / "home", "cpu") == 42
     ((command, options),) = started

@@ -20,8 +20,8 @@ def say(folder: Path, state: Any, age: float = 0.0, **fields: Any) -> None:
     atomic.write_json(folder / "status.json", {"state": state, "heartbeat_unix": time.time() - age} | fields)
 
 
-@pytest.mark.parametrize("state", ["finished", "failed", "diverged", "interrupted"])
-def test_a_worker_that_ended_said_how(state: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["queued", "finished", "failed", "diverged", "interrupted"])
+def test_a_run_at_rest_is_what_was_said_last(state: str, tmp_path: Path) -> None:
     say(tmp_path, state, age=1e6)
     assert derive(tmp_path) == state
 

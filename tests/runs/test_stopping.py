@@ -81,6 +81,12 @@ def test_a_finished_run_cannot_go_on(run: Run) -> None:
         prepare_to_resume(run)
 
 
+def test_a_queued_run_goes_on_when_its_turn_comes(run: Run) -> None:
+    say(run, "queued")
+    with pytest.raises(BadInput, match="is queued; `lctui queue` shows its place"):
+        prepare_to_resume(run)
+
+
 def test_a_run_under_way_cannot_go_on_twice(run: Run) -> None:
     say(run, "starting")
     with pytest.raises(BadInput, match="is starting"):

@@ -175,6 +175,13 @@ def test_a_run_that_is_about_to_start_is_not_deleted(store: Store) -> None:
     assert "is starting" in refusal(caught)
 
 
+def test_a_queued_run_is_not_deleted_by_accident(store: Store) -> None:
+    run = store.create(SCHEME, {}, "queued")
+    with pytest.raises(BadInput) as caught:
+        store.remove(run)
+    assert "is queued" in refusal(caught)
+
+
 @pytest.mark.parametrize("where", ["home", "home/runs"])
 def test_a_home_that_cannot_be_written_is_refused(where: str, store: Store, tmp_path: Path) -> None:
     blocked = tmp_path / where

@@ -1,0 +1,142 @@
+"""The scheme editor: what its keys do.
+
+Owns the keys of the list.  What a change means is in `lctui.console.editing`, what is shown in the panes.
+"""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+
+from lctui.console.screens.editor_panes import EditorPanes
+from lctui.errors import LctuiError
+
+OF_LAYERS = ("join", "duplicate", "mark")
+OF_TASKS = ("compress", "add", "remove", "leave_task")
+
+
+class EditorScreen(EditorPanes):
+    """Edits one scheme."""
+
+    HEADING = "lctui  edit"
+    ABOUT = (
+        "A scheme: what is done to each layer. A letter sets a layer's compression; type its number at once.\n\n"
+        "Space marks layers; j compresses them jointly with the one under the cursor (without marks, that one leaves "
+        "its joint task); d does to the marked what is done to this one; + adds a compression to the sum, - takes one "
+        "away. Predicted size and direct compression follow every key. In the form, an empty field is left out."
+    )
+
+    BINDINGS = [
+        Binding("ctrl+z", "undo", "undo", show=False),
+        Binding("ctrl+y", "redo", "redo", show=False),
+        Binding("ctrl+s", "save", "save", show=False),
+    ]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that mean nothing here are not offered."""
+        if action in (*OF_LAYERS, *OF_TASKS) and self.is_mounted:
+            if self.broken or self.row.kind == "block":
+                return False
+            if action in OF_LAYERS:
+                return self.row.kind == "layer"
+            return action == "compress" or self.session.task_of(self.row) is not None
+        return not (self.broken and action in ("save", "run", "redo", "next_problem"))
+
+    async def action_compress(self, kind: str) -> None:
+        """Compresses the row's layers so, and asks for the number."""
+        members = len(self.session.members(self.row))
+        self.member = min(self.member, max(members - 1, 0))
+        self.session.set_type(self.row, kind, self.member)
+        await self.refresh_all()
+        self.enter(number=True, member=self.member)
+
+    async def action_add(self) -> None:
+        """Adds a compression to the sum, and asks which."""
+        member = self.session.add_member(self.row)
+        if member is not None:
+            self.member = member
+            await self.refresh_all()
+            self.enter(member=member)
+
+    async def action_remove(self) -> None:
+        """Takes a compression out of the sum; the last one leaves the layer uncompressed."""
+        members = len(self.session.members(self.row))
+        if self.session.remove(self.row, min(self.member, members - 1)):
+            self.member = max(0, members - 2)
+            await self.refresh_all()
+
+    async def action_leave_task(self) -> None:
+        """Leaves the layer uncompressed."""
+        if self.session.leave(self.row):
+            await self.refresh_all()
+
+    async def action_mark(self) -> None:
+        """Marks the layer, or unmarks it, and goes on to the next."""
+        self.marked ^= {self.row.name}
+        self.table.cursor += 1
+        await self.refresh_all()
+
+    async def action_join(self) -> None:
+        """Compresses the marked layers jointly with this one; without marks, this one leaves its joint task."""
+        layer = self.row.name
+        if not self.marked - {layer}:
+            if not self.session.separate(layer):
+                self.app.say("space marks the layers to compress jointly with this one", "warning")
+        elif not self.session.join([layer, *sorted(self.marked - {layer}, key=self.session.names.index)]):
+            self.app.say("choose a compression for one of them first", "warning")
+        else:
+            self.marked.clear()
+        await self.refresh_all()
+
+    async def action_duplicate(self) -> None:
+        """Compresses every marked layer as this one is."""
+        targets = self.marked - {self.row.name}
+        if not targets:
+            self.app.say("space marks the layers that are to be compressed like this one", "warning")
+        elif not self.session.duplicate(self.row.name, sorted(targets, key=self.session.names.index)):
+            self.app.say("this layer is not compressed", "warning")
+        else:
+            self.marked.clear()
+        await self.refresh_all()
+
+    async def action_undo(self) -> None:
+        """Back by one change, to where it was made; or from text that does not parse to the scheme."""
+        if self.broken and self.has_scheme:
+            self.broken = ""
+            await self.refresh_all()
+            return
+        await self._travel(self.session.undo(), "nothing to undo")
+
+    async def action_redo(self) -> None:
+        """Forth again."""
+        await self._travel(self.session.redo(), "nothing to redo")
+
+    async def _travel(self, moved: bool, otherwise: str) -> None:
+        if not moved:
+            self.app.say(otherwise)
+            return
+        there = self.session.at
+        await self.refresh_all()
+        if self.table.go_to(there):
+            await self.refresh_all()
+
+    async def action_next_problem(self) -> None:
+        """To the next row with something wrong."""
+        wrong = {row.key for row in self.session.wrong_rows().values()}
+        keys = [row.key for row in self.table.rows]
+        order = [keys[(self.table.cursor + i) % len(keys)] for i in range(1, len(keys) + 1)]
+        if (found := next((key for key in order if key in wrong), None)) is not None:
+            self.table.go_to(found)
+
+    def action_run(self) -> None:
+        """Starts a run of the scheme as it stands, and shows it."""
+        scheme = self.session.scheme
+        if not self.session.valid or scheme is None:
+            self.app.say("the scheme has problems; g goes to the next", "warning")
+            return
+        try:
+            runs = self.app.start([scheme])
+        except (LctuiError, OSError) as error:
+            self.app.say(str(error), "error")
+            return
+        if runs:
+            self.app.open_run(runs[0].id)

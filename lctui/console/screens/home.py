@@ -1,0 +1,388 @@
+"""Home: all runs, live and past, and the selected one beside them.
+
+Owns the run list: its order, its filter, its marks, and what one line of it says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from lctui.console.card import RunCard
+from lctui.console.exports import Exportable
+from lctui.console.glyphs import Glyphs
+from lctui.console.screens.base import ConsoleScreen
+from lctui.console.screens.dialogs import Confirm
+from lctui.console.settings import SORTS, save_settings
+from lctui.console.views import runs_export
+from lctui.console.widgets.table import Column, LineTable, Row
+from lctui.errors import BadInput
+from lctui.headless.tables import age
+from lctui.headless.words import percent, times
+from lctui.runs.filters import Filter, FilterError, parse
+from lctui.runs.index import RunRow
+
+LIVE = ("running", "stalled", "starting")
+COLUMNS = (
+    Column("", 3),
+    Column("run", 12, flex=3),
+    Column("progress", 11, flex=2),
+    Column("test %", 6, "right"),
+    Column("val %", 6, "right", drop=3),
+    Column("ratio", 6, "right"),
+    Column("model", 8, drop=5, flex=1),
+    Column("mu", 7, "right", drop=4),
+    Column("age", 6, "right", drop=2),
+)
+
+
+class HomeScreen(ConsoleScreen):
+    """The runs, and the one under the cursor."""
+
+    HEADING = "lctui"
+    ABOUT = (
+        "All runs of this home, live ones first. Leaving the console leaves runs alone.\n\n"
+        "The filter: words look in names, ids, tags and states; `ratio>20 and test<0.6`, `type:prune`, "
+        "`compress.0.how.kappa>=1000`, `has:best`, and, or, not, parentheses."
+    )
+    BINDINGS = [
+        Binding("n", "new", "new"),
+        Binding("e", "edit", "edit a copy"),
+        Binding("enter", "open", "open"),
+        Binding("space", "mark", "mark"),
+        Binding("c", "compare", "compare"),
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("s", "stop", "stop"),
+        Binding("r", "resume", "resume"),
+        Binding("p", "pin", "pin", show=False),
+        Binding("o", "sort", "order", show=False),
+        Binding("K,shift+up", "queue(-1)", "sooner in the queue", show=False),
+        Binding("J,shift+down", "queue(1)", "later in the queue", show=False),
+        Binding("d,delete", "delete", "delete", show=False),
+        Binding("tab", "pane", "next pane", show=False),
+        Binding("i", "details", "details beside the list", show=False),
+        Binding("q", "app.leave", "quit"),
+    ]
+    DEFAULT_CSS = """
+    HomeScreen > Horizontal { height: 1fr; }
+    HomeScreen #list { width: 3fr; border: round $primary; }
+    HomeScreen #list:focus-within { border: round $accent; }
+    HomeScreen RunCard { width: 2fr; }
+    HomeScreen.-narrow RunCard { width: 33; }
+    HomeScreen.-slim > Horizontal { layout: vertical; }
+    HomeScreen.-slim #list { width: 1fr; height: 1fr; }
+    HomeScreen.-slim RunCard { width: 1fr; height: 12; }
+    HomeScreen.-slim.-short RunCard { display: none; }
+    HomeScreen.-plain RunCard { display: none; }
+    HomeScreen Input { border: none; height: 1; padding: 0 1; display: none; background: $boost; }
+    HomeScreen Input.-open { display: block; }
+    HomeScreen #complaint { height: 1; color: $error; display: none; padding: 0 1; }
+    HomeScreen #complaint.-open { display: block; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: tuple[RunRow, ...] = ()
+        self.ages = False
+        self._filter: Filter | None = None
+        self._rows: dict[str, tuple[tuple[Any, ...], Row]] = {}
+
+    def compose_body(self) -> ComposeResult:
+        """Filter, list, card."""
+        yield Input(self.app.settings.filter, placeholder="filter, e.g. ratio>20 and test<0.6", id="filter")
+        yield Static("", id="complaint", markup=False)
+        with Horizontal():
+            with Vertical(id="list"):
+                columns = [Column(self.app.glyphs.mu if c.title == "mu" else c.title, *_rest(c)) for c in COLUMNS]
+                yield LineTable(columns, empty="  reading the runs …", id="runs")
+            yield RunCard()
+
+    def on_mount(self) -> None:
+        """The filter of last time holds."""
+        self._apply_filter(self.app.settings.filter)
+        self.query_one(LineTable).focus()
+        self.set_class(not self.app.settings.details, "-plain")
+        self.show_runs()
+
+    def on_resize(self, event: Any) -> None:
+        """Below 72 columns the card goes under the list."""
+        super().on_resize(event)
+        self.set_class(event.size.width < 72, "-slim")
+
+    def show_runs(self) -> None:
+        """Draws the list from the index as it is now."""
+        rows = [row for row in self.app.index.rows if self._filter is None or self._filter.matches(row.facts)]
+        self.shown = tuple(sorted(rows, key=self._place))
+        self.ages = any(row.summary["status"] in LIVE for row in self.shown[:100])
+        table = self.query_one(LineTable)
+        table.empty = (
+            "  no run fits the filter" if self.app.index.rows else "  no runs yet: n makes a scheme, r runs it"
+        )
+        table.set_rows([self._row(row) for row in self.shown])
+        self._show_border()
+        self._show_card()
+
+    def _show_border(self) -> None:
+        total, shown = len(self.app.index.rows), len(self.shown)
+        words = (
+            f"runs  {shown:,} of {total:,}  / {self.app.settings.filter}"
+            if self.app.settings.filter
+            else f"runs  {total:,}"
+        )
+        if self.app.marked:
+            words += f"  {len(self.app.marked)} marked"
+        box = self.query_one("#list")
+        box.border_title = Content(self.app.glyphs.plain(words))
+        box.border_subtitle = "" if self.app.settings.sort == "newest" else f"by {self.app.settings.sort}"
+
+    def _place(self, row: RunRow) -> tuple[Any, ...]:
+        status = row.summary["status"]
+        if status in LIVE:
+            return (0, 0)
+        if status == "queued":
+            order = self.app.queue_order
+            return (1, order.index(row.id) if row.id in order else len(order))
+        match self.app.settings.sort:
+            case "name":
+                return (2, row.summary["name"])
+            case "error":
+                error = row.summary["test_error_pct"]
+                return (2, error is None, error or 0.0)
+            case "ratio":
+                return (2, -(row.summary["compression_ratio"] or 0.0))
+        return (2, 0)
+
+    def _row(self, row: RunRow) -> Row:
+        summary = row.summary
+        old = age(summary["created"])
+        state = (id(row), old, row.id in self.app.marked, row.id == self.app.pinned)
+        if (kept := self._rows.get(row.id)) is not None and kept[0] == state:
+            return kept[1]
+        made = Row(row.id, self._cells(row, old), faint=summary["status"] in ("queued", "interrupted"))
+        self._rows[row.id] = (state, made)
+        return made
+
+    def _cells(self, row: RunRow, old: str) -> tuple[str | Text, ...]:
+        summary, glyphs = row.summary, self.app.glyphs
+        signs = Text(glyphs.status(summary["status"]), style=self.app.colour_of(row.id))
+        signs.append(glyphs.marked if row.id in self.app.marked else " ")
+        signs.append(glyphs.pinned if row.id == self.app.pinned else " ")
+        measured = summary["test_error_pct"] is not None
+        return (
+            signs,
+            Text(glyphs.plain(summary["name"]), style=self.app.colour_of(row.id)),
+            glyphs.plain(progress_words(summary, glyphs)),
+            glyphs.plain(percent(summary["test_error_pct"])),
+            glyphs.plain(percent(summary["validation_error_pct"])),
+            glyphs.plain(times(summary["compression_ratio"])) if measured else glyphs.dash,
+            glyphs.plain(str(summary["model"] or glyphs.dash)),
+            f"{summary['mu']:.1e}" if summary["mu"] else glyphs.dash,
+            glyphs.plain(old),
+        )
+
+    # The cursor
+
+    def on_line_table_highlighted(self, event: LineTable.Highlighted) -> None:
+        """Another run is selected."""
+        self._show_card()
+
+    def on_line_table_chosen(self, event: LineTable.Chosen) -> None:
+        """Enter opens a run."""
+        self.app.open_run(event.key)
+
+    def _show_card(self) -> None:
+        key = self.query_one(LineTable).key
+        self.query_one(RunCard).show(self.app.index.get(key) if key is not None else None)
+
+    @property
+    def selected(self) -> str | None:
+        """The run under the cursor."""
+        return self.query_one(LineTable).key
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that can do nothing now are not shown."""
+        if action in ("edit", "open", "mark", "pin", "delete", "stop", "resume", "queue", "compare"):
+            if self.selected is None:
+                return False
+            status = self._status()
+            if action == "stop":
+                return status in (*LIVE, "queued")
+            if action == "resume":
+                return status in ("interrupted", "crashed", "failed", "diverged")
+            if action == "queue":
+                return status == "queued"
+        return True
+
+    def _status(self) -> str:
+        row = self.app.index.get(self.selected or "")
+        return row.summary["status"] if row is not None else ""
+
+    # Filter
+
+    def action_filter(self) -> None:
+        """Opens the filter's line."""
+        box = self.query_one("#filter", Input)
+        box.add_class("-open")
+        box.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The list follows each keystroke."""
+        self._apply_filter(event.value)
+        self.show_runs()
+
+    def on_input_submitted(self) -> None:
+        """Enter keeps the filter."""
+        self._leave_filter()
+
+    def key_escape(self) -> None:
+        """Escape leaves the filter's line, or takes the filter off."""
+        box = self.query_one("#filter", Input)
+        if box.has_focus or self.app.settings.filter:
+            box.value = ""
+        self._leave_filter()
+
+    def _leave_filter(self) -> None:
+        self.query_one("#filter", Input).remove_class("-open")
+        self.query_one(LineTable).focus()
+        save_settings(self.app.settings)
+
+    def _apply_filter(self, text: str) -> None:
+        complaint = self.query_one("#complaint", Static)
+        try:
+            self._filter = parse(text, self.app.index.fields()) if text.strip() else None
+        except FilterError as error:
+            complaint.update(f"{self.app.glyphs.error} {error}")
+            complaint.add_class("-open")
+            return  # the last filter that could be read holds
+        complaint.remove_class("-open")
+        self.app.settings.filter = text.strip()
+
+    # Actions
+
+    def action_new(self) -> None:
+        """A new scheme."""
+        self.app.open_editor()
+
+    def action_edit(self) -> None:
+        """The selected run's scheme, as a new one."""
+        if self.selected is not None:
+            self.app.open_editor(scheme=self.app.run_of(self.selected).read("scheme.json"))
+
+    def action_open(self) -> None:
+        """The selected run."""
+        if self.selected is not None:
+            self.app.open_run(self.selected)
+
+    def action_mark(self) -> None:
+        """Marks the run for comparing, and goes on to the next."""
+        key = self.selected
+        if key is None:
+            return
+        if key in self.app.marked:
+            self.app.marked.remove(key)
+        else:
+            self.app.marked.append(key)
+        self.show_runs()
+        self.query_one(LineTable).action_move(1)
+
+    def action_pin(self) -> None:
+        """Pins the run that others are compared with."""
+        self.app.pinned = None if self.app.pinned == self.selected else self.selected
+        self.show_runs()
+
+    def action_compare(self) -> None:
+        """Compares the marked runs, with the pinned one first."""
+        known = [run_id for run_id in self.app.marked if self.app.index.get(run_id) is not None]
+        wanted = [self.app.pinned] if self.app.pinned and self.app.index.get(self.app.pinned) else []
+        wanted += [run_id for run_id in known if run_id not in wanted]
+        if self.selected is not None and not wanted:
+            wanted = [self.selected]
+        self.app.open_compare(wanted)
+
+    def action_sort(self) -> None:
+        """The next order."""
+        settings = self.app.settings
+        settings.sort = SORTS[(SORTS.index(settings.sort) + 1) % len(SORTS)]
+        save_settings(settings)
+        self.show_runs()
+
+    def action_details(self) -> None:
+        """Shows or hides the card."""
+        self.app.settings.details = not self.app.settings.details
+        save_settings(self.app.settings)
+        self.set_class(not self.app.settings.details, "-plain")
+
+    def action_pane(self) -> None:
+        """Focus goes between list and plot."""
+        self.focus_next()
+
+    @work
+    async def action_stop(self) -> None:
+        """Stops the run, or takes it out of the queue."""
+        if self.selected is not None:
+            await self.app.stop_run(self.selected)
+
+    @work
+    async def action_resume(self) -> None:
+        """Goes on with the run."""
+        if self.selected is not None:
+            await self.app.resume_run(self.selected)
+
+    @work
+    async def action_queue(self, by: int) -> None:
+        """Moves a queued run."""
+        if self.selected is not None:
+            await self.app.attempt(self.app.queue.move, self.selected, by)
+
+    @work
+    async def action_delete(self) -> None:
+        """Deletes the marked runs, or the one under the cursor, once confirmed."""
+        doomed = list(self.app.marked) or ([self.selected] if self.selected else [])
+        names = ", ".join(doomed[:4]) + (f" and {len(doomed) - 4} more" if len(doomed) > 4 else "")
+        if doomed and await self.app.push_screen_wait(
+            Confirm(self.app.glyphs.plain(f"Delete {names}? Its results go with it."))
+        ):
+            for run_id in doomed:
+                await self.app.attempt(self._remove, run_id)
+                if run_id in self.app.marked:
+                    self.app.marked.remove(run_id)
+
+    def _remove(self, run_id: str) -> None:
+        run = self.app.run_of(run_id)
+        if not run.folder.is_dir():
+            raise BadInput.one("", run_id, "is gone already")
+        self.app.queue.remove(run)
+
+    def exportable(self) -> Exportable | None:
+        """The list as it is shown."""
+        return runs_export(self.shown) if self.shown else None
+
+
+def _rest(column: Column) -> tuple[Any, ...]:
+    return (column.width, column.align, column.flex, column.drop)
+
+
+def progress_words(summary: dict[str, Any], glyphs: Glyphs) -> str:
+    """Where a run stands, in some ten to twenty cells."""
+    status, phase = summary["status"], summary["phase"]
+    if status in LIVE:
+        if phase == "reference":
+            return "reference"
+        if phase == "waiting":
+            return "waits for a reference"
+        if summary["steps"]:
+            share = summary["step"] / summary["steps"]
+            return f"{summary['step']:>2}/{summary['steps']} {glyphs.bar(share, 8)}"
+        return status
+    if status == "interrupted":
+        return f"stopped at {summary['step']}/{summary['steps']}" if summary["steps"] else "stopped"
+    if status in ("failed", "diverged", "crashed"):
+        return f"{status}: {summary['error']}" if summary["error"] else status
+    return "done" if status == "finished" else status

@@ -1,0 +1,45 @@
+"""What the verbs of the command line share: options and arguments, the home's store, a result as JSON or as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lctui.headless.output import print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lctui.runs.store import Store
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="Where runs, references and data live (or LCTUI_HOME)."),
+]
+Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start a worker of its own and return at once.")]
+Later = Annotated[bool, typer.Option("--queue", help="Put it at the end of the queue and return at once.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, or the beginning of one.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field for this call, e.g. l_step.epochs=4."),
+]
+
+
+def open_store(home: Path | None) -> Store:
+    """The store of that home, or of the one that the environment names."""
+    from lctui.runs.store import Store, default_home
+
+    return Store(home.expanduser().absolute() if home is not None else default_home().absolute())
+
+
+def print_result(as_json: bool, value: Any, table: Callable[[], RenderableType]) -> None:
+    """A result on stdout: JSON for a script, a table for a person."""
+    from rich.console import Console
+
+    print_json(value) if as_json else Console(highlight=False).print(table())
