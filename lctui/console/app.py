@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -22,6 +22,7 @@ from lctui.console.ascii import AsciiFilter
 from lctui.console.glyphs import ASCII, Glyphs
 from lctui.console.inspection import Inspection
 from lctui.console.monitor import Load, Monitor
+from lctui.console.ordered_keys import OrderedKeys
 from lctui.console.palette import colour_of
 from lctui.console.screens.base import ConsoleScreen
 from lctui.console.screens.help import HelpScreen, key_groups
@@ -32,13 +33,15 @@ from lctui.runs import control
 from lctui.runs.index import RunIndex
 from lctui.runs.queue import Queue
 from lctui.runs.store import Run, Store
-from lctui.scheme import Scheme
+
+if TYPE_CHECKING:
+    from lctui.scheme import Scheme
 
 REFRESH_SECONDS = 1.0
 LIVE = ("running", "stalled", "starting")
 
 
-class Console(App[None]):
+class Console(OrderedKeys):
     """`lctui` without arguments."""
 
     TITLE = "lctui"
@@ -111,6 +114,8 @@ class Console(App[None]):
         self.call_from_thread(self._refreshed, changed)
 
     def _refreshed(self, changed: bool) -> None:
+        if not self.screen_stack:
+            return  # the console is about to end
         for screen in self.screen_stack:
             if isinstance(screen, HomeScreen) and (changed or screen.ages):
                 screen.show_runs()

@@ -96,7 +96,7 @@ class RunCard(Vertical):
             self.app.call_from_thread(self._paint, follower)
 
     def _paint(self, follower: Followed) -> None:
-        if follower is not self._follower or self._row is None:
+        if follower is not self._follower or self._row is None or not self.is_attached:
             return
         history, glyphs, summary = follower.history, self.app.glyphs, follower.summary or self._row.summary
         lines: list[str | Text] = []

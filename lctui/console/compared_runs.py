@@ -7,7 +7,6 @@ sample of every large log before any log in full, so that the first picture is t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event as Flag
@@ -17,14 +16,19 @@ from lctui.console.comparison import Steps
 from lctui.console.legend import signs
 from lctui.console.palette import distinct
 from lctui.errors import printable
-from lctui.runs.follow import EventTail, RunHistory, histories
+from lctui.runs.follow import EventTail, RunHistory
+from lctui.runs.sample import sampled_events
 from lctui.runs.store import Run, Store
 
 SAMPLE_ABOVE = 4 << 20
 """Logs of more bytes are sampled first."""
-POLL_SECONDS = 1.0
-PAUSE_SECONDS = 0.002
+PLACES = 150
+"""Where a large log is looked at first: a step a column of a plot, as twenty runs have to be there within a second."""
+BATCH_BYTES = 1 << 18
+PAUSE_SECONDS = 0.003
 """Between batches of a long log, so that keys are answered while it is read."""
+SETTLE_SECONDS = 0.3
+"""Between the first looks and reading in full: time to draw what was found."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,12 @@ class Comparison:
 
 
 class Reader:
-    """Reads runs and goes on reading; for a thread of its own.
+    """Reads runs, and again what has been added to them; for threads, one at a time.
 
     `tell` is called with a run whenever more is known of it.
     """
 
-    def __init__(self, store: Store, tell: Callable[[Compared], None], stopped: Flag) -> None:
+    def __init__(self, store: Store, tell: Callable[[Compared], object], stopped: Flag) -> None:
         self._store, self._tell, self._stopped = store, tell, stopped
         self._files: dict[str, _File] = {}
         self._new: list[str] = []
@@ -130,12 +134,6 @@ class Reader:
         """More runs to read; from any thread."""
         self._new += run_ids
 
-    def run(self) -> None:
-        """Until it is stopped."""
-        while not self._stopped.is_set():
-            self.read()
-            self._stopped.wait(POLL_SECONDS)
-
     def read(self) -> None:
         """Everything that is new: first looks before full readings."""
         while self._new:
@@ -143,7 +141,7 @@ class Reader:
             file = self._files[run_id] = _File(Run(self._store.runs_folder / run_id))
             file.look()
             self._tell(file.known)
-            if self._stopped.is_set():
+            if self._stopped.is_set() or (not self._new and self._stopped.wait(SETTLE_SECONDS)):
                 return
         for file in self._files.values():
             before = file.known
@@ -175,8 +173,9 @@ class _File:
         except OSError:
             return
         if large:
-            with closing(histories(self._log, SAMPLE_ABOVE)) as found:  # type: ignore[type-var]
-                self.known = replace(self.known, steps=Steps.of(next(iter(found))))
+            sample = RunHistory(sampled=True)
+            sample.extend(sampled_events(self._log, PLACES))
+            self.known = replace(self.known, steps=Steps.of(sample))
         else:
             while self.read():
                 continue
@@ -186,7 +185,7 @@ class _File:
         if self._tail is None:
             return False
         ended = self._ended  # asked first: a worker writes its last event before it says how it ended
-        events = self._tail.read()
+        events = self._tail.read(BATCH_BYTES)
         if self._tail.restarted:
             self._history = RunHistory()
         self._history.extend(events)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lctui.errors import BadInput
 from lctui.runs import atomic
@@ -23,7 +23,9 @@ from lctui.runs.locks import Lock, is_held
 from lctui.runs.process import launch, require_device_name
 from lctui.runs.status import words
 from lctui.runs.store import Run, Store, run_facts
-from lctui.scheme import Scheme
+
+if TYPE_CHECKING:
+    from lctui.scheme import Scheme
 
 VERSION = 1
 CHUNK = 50
@@ -84,7 +86,7 @@ class Queue:
         """A run folder in state queued, which knows from where its worker is to be started."""
         environment = {name: os.environ.get(name) for name in ENVIRONMENT}
         origin = {"lane": lane, "folder": str(Path.cwd()), "environment": environment}
-        if isinstance(work, Scheme):
+        if not isinstance(work, Run):
             return self.store.create(work, run_facts(work, device, study) | {"queued": origin}, "queued")
         prepare_to_resume(work)
         remember_device(work, device, queued=origin)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import platformdirs
 
@@ -22,7 +22,9 @@ from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
 from lctui.runs.log import now, read_events
 from lctui.runs.status import Status, derive, words
-from lctui.scheme import Scheme
+
+if TYPE_CHECKING:
+    from lctui.scheme import Scheme
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
 _ALPHABET = _LETTERS + "23456789"  # no look-alikes: ids are typed
@@ -62,6 +64,8 @@ class Run:
         Raises:
             BadInput: the file is not a valid scheme.
         """
+        from lctui.scheme import Scheme  # a list of runs is there before the models are built
+
         return Scheme.load(self.folder / "scheme.json")
 
     def summary(self) -> dict[str, Any]:

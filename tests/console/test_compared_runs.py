@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from threading import Event as Flag
 
@@ -16,12 +15,6 @@ from lctui.runs.store import Store
 HOME = Path(__file__).parent.parent / "data" / "home"
 RECORDED = sorted(path.name for path in (HOME / "runs").iterdir())
 RUN = "eexm-quickstart"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A copy of the recorded home."""
-    return Path(shutil.copytree(HOME, tmp_path / "home"))
 
 
 def reader(home: Path) -> tuple[Reader, dict[str, Compared], list[Compared]]:
@@ -126,7 +119,7 @@ def test_a_stopped_reader_stops(home: Path) -> None:
 
     reading = Reader(Store(home), tell, stopped)
     reading.add(RECORDED)
-    reading.run()
+    reading.read()
     assert said == RECORDED[:1]
 
 

@@ -13,6 +13,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
+from textual.worker import Worker
 
 from lctui.console.compared_runs import Compared, Comparison, Reader
 from lctui.console.screens.base import ConsoleScreen
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SLIM = 72
 NAMES = ("curves", "pareto", "differences", "insides")
+FOLLOW_SECONDS = 1.0
 FIRST_PAINT_SECONDS, PAINT_SECONDS = 0.05, 0.5
 
 
@@ -50,7 +52,15 @@ class CompareScreen(ConsoleScreen):
         Binding("enter", "open", "open run", show=False),
         Binding("escape,q", "leave", "back"),
     ]
-    DEFAULT_CSS = "CompareScreen ContentSwitcher { height: 1fr; padding: 0 1; }"
+    DEFAULT_CSS = """
+    CompareScreen ContentSwitcher { height: 1fr; padding: 0 1; }
+    CompareScreen.-slim Pareto { layout: vertical; }
+    CompareScreen.-slim Pareto > Plot { width: 1fr; }
+    CompareScreen.-slim Pareto > LineTable { width: 1fr; height: 40%; margin-left: 0; min-height: 3; }
+    CompareScreen.-slim Insides > Vertical { display: none; }
+    CompareScreen.-slim Insides > Vertical.-front { display: block; }
+    CompareScreen.-short Insides #weights LineTable { margin-bottom: 0; }
+    """
 
     class Read(Message):
         """More is known of a run."""
@@ -64,6 +74,7 @@ class CompareScreen(ConsoleScreen):
         self._run_ids = run_ids
         self._stopped = threading.Event()
         self._painting: Timer | None = None
+        self._reading: Worker[None] | None = None
         self._waiting: set[str] = set()
 
     def compose_body(self) -> ComposeResult:
@@ -79,10 +90,16 @@ class CompareScreen(ConsoleScreen):
         self.reader = Reader(self.app.store, lambda run: self.post_message(self.Read(run)), self._stopped)
         self._waiting = set(self.comparison.ids)
         self.reader.add(self.comparison.ids)
-        self.run_worker(self.reader.run, thread=True, exit_on_error=False)
+        self.set_interval(FOLLOW_SECONDS, self._read_on)
+        self._read_on()
         self.view.enter()
         self.view.show()
         self._show_line()
+
+    def _read_on(self) -> None:
+        """Reads what is new, in a thread, unless one is still at it."""
+        if self._reading is None or self._reading.is_finished:
+            self._reading = self.run_worker(self.reader.read, thread=True, exit_on_error=False)
 
     def on_unmount(self) -> None:
         """The thread ends."""
@@ -92,6 +109,11 @@ class CompareScreen(ConsoleScreen):
     def view(self) -> View:
         """The view in front."""
         return self.query_one(f"#{self.query_one(ContentSwitcher).current}", View)
+
+    @property
+    def looked_at(self) -> bool:
+        """Has every run been read, or looked at?"""
+        return not self._waiting
 
     def title_words(self) -> str:
         """How many runs, and which they are compared to."""
@@ -161,6 +183,7 @@ class CompareScreen(ConsoleScreen):
             comparison.hidden.add(run_id)
         elif comparison.add(run_id):
             self.reader.add([run_id])
+            self._read_on()
         marked = self.app.marked
         if run_id in comparison.hidden and run_id in marked:
             marked.remove(run_id)

@@ -20,8 +20,8 @@ _BOX = """
     border: round $primary; background: $surface; padding: 0 1;
 }}
 {name} Static {{ height: auto; }}
-{name} Input {{ border: none; height: 1; padding: 0; background: $boost; }}
-{name} OptionList {{ border: none; height: auto; max-height: 16; padding: 0; background: $surface; }}
+{name} Input, {name} Input:focus {{ border: none; height: 1; padding: 0; background: $boost; }}
+{name} OptionList, {name} OptionList:focus {{ border: none; height: auto; max-height: 16; padding: 0; background: $surface; }}
 """
 
 
@@ -72,37 +72,66 @@ class Ask(ModalScreen[str | None]):
 
 
 class Choose(ModalScreen[str | None]):
-    """One of some choices, as (key, words); None when it is left by escape."""
+    """One of some choices, as (key, words); typing narrows a long list; None when it is left by escape."""
 
     BINDINGS = [
-        Binding("escape,q", "leave", "cancel"),
-        Binding("j", "down", "down", show=False),
-        Binding("k", "up", "up", show=False),
+        Binding("escape", "leave", "cancel"),
+        Binding("down", "move('down')", "down", show=False),
+        Binding("up", "move('up')", "up", show=False),
+        Binding("pagedown", "move('page_down')", "page down", show=False),
+        Binding("pageup", "move('page_up')", "page up", show=False),
     ]
     DEFAULT_CSS = _BOX.format(name="Choose")
 
     def __init__(self, question: str, choices: list[tuple[str, str]]) -> None:
         super().__init__()
         self._question, self._choices = question, choices
+        self._shown = choices
 
     def compose(self) -> ComposeResult:
-        """The question over the list."""
+        """The question over the line that narrows, over the list."""
         with Vertical():
             yield Static(Text(self._question))
-            yield OptionList(*(Option(Text(words), id=f"o{i}") for i, (_, words) in enumerate(self._choices)))
+            yield Input(placeholder="type to narrow", select_on_focus=False)
+            yield OptionList(*self._options())
+
+    def on_mount(self) -> None:
+        """Keys go to the line, arrows to the list."""
+        self.query_one(OptionList).can_focus = False
+        self.query_one(OptionList).highlighted = 0 if self._shown else None
+
+    def _options(self) -> list[Option]:
+        return [Option(Text(words)) for _, words in self._shown]
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Only choices with all the words stay."""
+        words = event.value.lower().split()
+        self._shown = [choice for choice in self._choices if all(word in choice[1].lower() for word in words)]
+        box = self.query_one(OptionList)
+        box.clear_options()
+        box.add_options(self._options())
+        box.highlighted = 0 if self._shown else None
+
+    def on_input_submitted(self) -> None:
+        """Enter chooses."""
+        place = self.query_one(OptionList).highlighted
+        if place is not None:
+            self.dismiss(self._shown[place][0])
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter or a click chooses."""
-        self.dismiss(self._choices[event.option_index][0])
+        """So does a click."""
+        self.dismiss(self._shown[event.option_index][0])
+
+    def action_move(self, where: str) -> None:
+        """Along the list."""
+        box = self.query_one(OptionList)
+        {
+            "down": box.action_cursor_down,
+            "up": box.action_cursor_up,
+            "page_down": box.action_page_down,
+            "page_up": box.action_page_up,
+        }[where]()
 
     def action_leave(self) -> None:
         """Closes without a choice."""
         self.dismiss(None)
-
-    def action_down(self) -> None:
-        """To the next choice."""
-        self.query_one(OptionList).action_cursor_down()
-
-    def action_up(self) -> None:
-        """To the choice before."""
-        self.query_one(OptionList).action_cursor_up()

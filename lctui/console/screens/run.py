@@ -155,6 +155,8 @@ class RunScreen(ConsoleScreen):
 
     def _paint(self) -> None:
         follower = self.follower
+        if not self.is_attached:
+            return  # it was left while the files were read
         if follower.gone:
             self.query_one("#numbers", Lines).show([f"{self.run_id} is gone: its folder was removed"])
             follower.settled = True

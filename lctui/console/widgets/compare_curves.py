@@ -108,7 +108,8 @@ class Curves(View):
         table.set_rows(rows)
 
     def _row(self, run: Compared) -> Row:
-        cells = (self.signed(run.id), Text(self.comparison.name(run.id)), *map(self.app.glyphs.plain, self.values(run)))
+        numbers = [self.app.glyphs.plain(value) for value in self.values(run)]
+        cells = (self.signed(run.id), Text(self.app.glyphs.plain(self.comparison.name(run.id))), *numbers)
         return Row(run.id, cells, faint=run.id in self.comparison.hidden)
 
     def values(self, run: Compared) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class Differences(View):
         base = self.comparison.base
         if base is None:
             return ""
-        legend = f"faint: as {self.comparison.letters[base]}, {self.app.glyphs.finished} better"
+        legend = f"{self.app.glyphs.finished} better than {self.comparison.letters.get(base) or 'first'}"
         return legend + (f", runs {self._from + 1}–{self._from + seen} of {others}" if seen < others else "")
 
     def in_hand(self) -> str | None:
@@ -68,12 +68,16 @@ class Differences(View):
     def _field_width(self) -> int:
         return min(FIELD_WIDTH, max(self.size.width // 3, 12))
 
+    def _run_width(self) -> int:
+        """The base and one other run fit in any case."""
+        return max(min(RUN_WIDTH, (self.size.width - 1 - self._field_width()) // 2 - GAP), 6)
+
     def _columns_ids(self) -> list[str]:
         """The runs in view: the base, then as many others as fit."""
         base, others = self.comparison.base, self._others()
         if base is None:
             return []
-        room = max((self.size.width - self._field_width()) // (RUN_WIDTH + GAP) - 1, 1)
+        room = max((self.size.width - 1 - self._field_width()) // (self._run_width() + GAP) - 1, 1)
         if (here := self.in_hand()) in others:
             place = others.index(str(here))
             self._from = min(max(self._from, place - room + 1), place)
@@ -89,7 +93,7 @@ class Differences(View):
         ids, table = self._columns_ids(), self.query_one(LineTable)
         columns = [
             Column("field", self._field_width(), flex=1),
-            *(Column(self._title(name), RUN_WIDTH, "right") for name in ids),
+            *(Column(self._title(name), self._run_width(), "right") for name in ids),
         ]
         if tuple(columns) != table.columns:
             place = table.key
@@ -149,7 +153,7 @@ class Differences(View):
         comparison = self.comparison
         ids = [name for name in (comparison.base, *self._others()) if name is not None]
         fields = differences([comparison.runs[run_id].scheme for run_id in ids])
-        rows = [
+        rows: list[tuple[formats.Cell, ...]] = [
             (each.field, *(None if value is None else value_text(value) for value in each.values)) for each in fields
         ]
         rows += [(each.title, *(self._outcome(each, run_id) for run_id in ids)) for each in OUTCOMES]

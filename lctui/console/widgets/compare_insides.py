@@ -51,11 +51,8 @@ class Insides(View):
     Insides { layout: horizontal; }
     Insides > Vertical { width: 1fr; height: 1fr; border: round $primary; padding: 0 1; overflow: hidden; }
     Insides > #confusion.-front, Insides > #weights.-front { border: round $accent; }
-    Insides #weights LineTable { height: auto; max-height: 40%; }
-    Insides #chart { margin-top: 1; height: 1fr; }
-    .-short Insides #chart { margin-top: 0; }
-    .-slim Insides > Vertical { display: none; }
-    .-slim Insides > #confusion.-front, .-slim Insides > #weights.-front { display: block; border: none; padding: 0; }
+    Insides #weights LineTable { height: auto; max-height: 40%; margin-bottom: 1; }
+    Insides #chart { height: 1fr; }
     """
 
     def __init__(self, comparison: Comparison) -> None:
@@ -154,11 +151,12 @@ class Insides(View):
         box = self.query_one("#weights")
         box.border_title = "weights"
         if isinstance(answer, str):
-            table.styles.height = 0
+            table.display = False
             table.set_rows(())
             self.query_one("#chart", Lines).show(_told(plain(answer), box.content_size.width))
             return
         rows = [Row(layer["name"], tuple(map(plain, layer_cells(layer)))) for layer in answer["layers"]]
+        table.display = True
         table.styles.height = len(rows) + 1
         table.set_rows(rows)
         self.call_after_refresh(self._show_chart)
@@ -198,6 +196,7 @@ class Insides(View):
         """The other pane: what is exported, and at narrow widths what is seen."""
         self._front = "weights" if self._front == "confusion" else "confusion"
         self.show()
+        self.call_after_refresh(self.show)  # a pane that was not displayed had no size to draw for
 
     def action_chart(self) -> None:
         """The layer's other chart: histogram, codebook, singular values."""

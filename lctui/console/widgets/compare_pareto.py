@@ -33,6 +33,14 @@ COLUMNS = (
 )
 
 
+class Scatter(Plot):
+    """A plot that smooths nothing: its only line is the front."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """As any plot's, but for smoothing."""
+        return False if action == "smooth" else super().check_action(action, parameters)
+
+
 class Pareto(View):
     """A scatter beside its points in rows."""
 
@@ -47,9 +55,6 @@ class Pareto(View):
     Pareto { layout: horizontal; }
     Pareto > Plot { width: 3fr; height: 1fr; min-height: 4; }
     Pareto > LineTable { width: 2fr; height: 1fr; min-width: 36; margin-left: 1; }
-    .-slim Pareto { layout: vertical; }
-    .-slim Pareto > Plot { width: 1fr; }
-    .-slim Pareto > LineTable { width: 1fr; height: 40%; margin-left: 0; min-height: 3; }
     """
 
     def __init__(self, comparison: Comparison) -> None:
@@ -64,7 +69,7 @@ class Pareto(View):
 
     def compose(self) -> ComposeResult:
         """Plot beside table."""
-        yield Plot(ascii=self.app.glyphs.ascii, empty="no run has an error and a ratio yet")
+        yield Scatter(ascii=self.app.glyphs.ascii, empty="no run has an error and a ratio yet")
         yield LineTable(COLUMNS, empty="  no runs to compare")
 
     def enter(self) -> None:
@@ -130,7 +135,7 @@ class Pareto(View):
         error = plain(self.error.text(None if place is None else place.error))
         ratio = plain(METRICS[-1].text(None if place is None else place.ratio))
         mark = self.app.glyphs.finished if in_front else ""
-        return Row(run_id, (sign, Text(name), error, ratio, mark), faint=place is None or not compared)
+        return Row(run_id, (sign, Text(plain(name)), error, ratio, mark), faint=place is None or not compared)
 
     def _draw(self) -> None:
         plot = self.query_one(Plot)

@@ -27,7 +27,7 @@ LIVE = ("running", "stalled", "starting")
 class View(Vertical):
     """A way of looking at the compared runs."""
 
-    app: Console  # type: ignore[assignment]
+    app: Console
 
     class Changed(Message):
         """Another metric, run or selection is shown: the line above the view must say so."""
