@@ -14,7 +14,7 @@ from lctui.console.comparison import METRICS, Metric
 from lctui.console.exports import Exportable
 from lctui.console.widgets.compare_view import View
 from lctui.console.widgets.plot import Curve, Plot
-from lctui.console.widgets.table import Column, LineTable, Row
+from lctui.console.widgets.table import Cell, Column, LineTable, Row
 from lctui.export.plots import Figure, Series
 
 COLUMNS = (
@@ -109,7 +109,11 @@ class Curves(View):
 
     def _row(self, run: Compared) -> Row:
         numbers = [self.app.glyphs.plain(value) for value in self.values(run)]
-        cells = (self.signed(run.id), Text(self.app.glyphs.plain(self.comparison.name(run.id))), *numbers)
+        cells: tuple[Cell, ...] = (
+            self.signed(run.id),
+            Text(self.app.glyphs.plain(self.comparison.name(run.id))),
+            *numbers,
+        )
         return Row(run.id, cells, faint=run.id in self.comparison.hidden)
 
     def values(self, run: Compared) -> tuple[str, ...]:
