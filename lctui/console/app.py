@@ -32,13 +32,13 @@ from lctui.errors import LctuiError, printable
 from lctui.runs import control
 from lctui.runs.index import RunIndex
 from lctui.runs.queue import Queue
+from lctui.runs.status import AT_WORK
 from lctui.runs.store import Run, Store
 
 if TYPE_CHECKING:
     from lctui.scheme import Scheme
 
 REFRESH_SECONDS = 1.0
-LIVE = ("running", "stalled", "starting")
 
 
 class Console(OrderedKeys):
@@ -125,7 +125,7 @@ class Console(OrderedKeys):
     def status_words(self) -> str:
         """The machine's load, and how many runs are live and queued."""
         states = [row.summary["status"] for row in self.index.rows]
-        live, queued = sum(state in LIVE for state in states), states.count("queued")
+        live, queued = sum(state in AT_WORK for state in states), states.count("queued")
         parts = [self.machine.words()] if self.machine is not None else []
         parts += [f"{live} running"] if live else []
         parts += [f"{queued} queued"] if queued else []
@@ -274,7 +274,7 @@ class Console(OrderedKeys):
 
     def last_words(self) -> str:
         """What is said in the terminal after the console has gone."""
-        going = sum(row.summary["status"] in (*LIVE, "queued") for row in self.index.rows)
+        going = sum(row.summary["status"] in (*AT_WORK, "queued") for row in self.index.rows)
         if not going:
             return ""
         return f"{going} run{'s' if going > 1 else ''} go{'es' if going == 1 else ''} on; `lctui` shows them again"

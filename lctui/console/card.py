@@ -19,11 +19,11 @@ from lctui.console.views import error_curves, error_lines, number, progress_line
 from lctui.console.widgets.plot import Plot
 from lctui.console.widgets.stat import Lines
 from lctui.runs.index import RunRow
+from lctui.runs.status import AT_WORK
 
 if TYPE_CHECKING:
     from lctui.console.app import Console
 
-LIVE = ("running", "stalled", "starting")
 REST_SECONDS = 0.12
 FOLLOW_SECONDS = 1.0
 
@@ -83,7 +83,7 @@ class RunCard(Vertical):
             return
         if self._follower is None or self._follower.run.id != row.id:
             self._follower = Followed(self.app.run_of(row.id))
-        elif row.summary["status"] not in LIVE and self._follower.settled:
+        elif row.summary["status"] not in AT_WORK and self._follower.settled:
             return
         if self._reading is None or self._reading.is_finished:
             follower = self._follower
@@ -100,7 +100,7 @@ class RunCard(Vertical):
             return
         history, glyphs, summary = follower.history, self.app.glyphs, follower.summary or self._row.summary
         lines: list[str | Text] = []
-        if summary["status"] in LIVE:
+        if summary["status"] in AT_WORK:
             lines += progress_lines(summary, follower.status, glyphs, self.size.width)
         if summary["error"]:
             lines.append(glyphs.plain(f"{glyphs.error} {summary['error']}"))

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lctui.runs.follow import Follower, RunHistory, histories
+from lctui.runs.status import AT_REST
 from lctui.runs.store import Run
-
-ENDED = ("finished", "failed", "diverged", "interrupted", "crashed", "queued")
 
 
 class Followed:
@@ -42,7 +41,7 @@ class Followed:
             while self._log.read():
                 pass
         self.history = self._log.history if self._log is not None else self.history
-        self.settled = self.summary["status"] in ENDED
+        self.settled = self.summary["status"] in AT_REST
         yield
 
     def _read_files(self) -> None:

@@ -17,8 +17,8 @@ from lctui.errors import LctuiError
 from lctui.runs import atomic
 from lctui.runs.locks import Lock
 from lctui.runs.process import launch_worker, share_the_cores
-from lctui.runs.queue import AT_WORK, Queue
-from lctui.runs.status import words
+from lctui.runs.queue import Queue
+from lctui.runs.status import AT_WORK, words
 from lctui.runs.store import Run, Store
 
 POLL_SECONDS = 1.0

@@ -14,10 +14,8 @@ from typing import Any
 
 from lctui.runs.facts import facts_of
 from lctui.runs.lines_cache import load_lines, save_lines
+from lctui.runs.status import AT_REST
 from lctui.runs.store import SUMMARIZED, Run, Store, summary_of
-
-RESTING = frozenset(("queued", "finished", "failed", "diverged", "interrupted", "crashed"))
-"""A run in one of these does not change before somebody writes its status.json."""
 
 Stamp = tuple[int, int, int] | None
 """What tells a file from its next version: time of change, size and inode; None for no file."""
@@ -109,7 +107,7 @@ class RunIndex:
             return None
         files = {name: run.read(f"{name}.json") for name in SUMMARIZED}
         summary = summary_of(run_id, status, files)
-        return _Known(stamps, RunRow(run_id, summary, facts_of(summary, files)), status in RESTING)
+        return _Known(stamps, RunRow(run_id, summary, facts_of(summary, files)), status in AT_REST)
 
     def _load(self) -> dict[str, _Known]:
         """What an earlier process found."""

@@ -21,7 +21,7 @@ from lctui.runs import atomic
 from lctui.runs.control import mark_starting, prepare_to_resume, remember_device
 from lctui.runs.locks import Lock, is_held
 from lctui.runs.process import launch, require_device_name
-from lctui.runs.status import words
+from lctui.runs.status import AT_WORK, words
 from lctui.runs.store import Run, Store, run_facts
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ ENVIRONMENT = ("LCTUI_DATA", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THRE
 """What decides where a run's data and code lie and what its device is: as it was when the run was queued."""
 
 DEVICES = Path("/dev")
-
-AT_WORK = ("starting", "running", "stalled")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,11 @@ from lctui.runs.process import this_process
 State = Literal["queued", "starting", "running", "finished", "failed", "diverged", "interrupted"]
 Status = State | Literal["crashed", "stalled"]
 
+AT_WORK: tuple[Status, ...] = ("starting", "running", "stalled")
+"""A worker has the run, or is about to."""
+AT_REST: tuple[Status, ...] = ("queued", "finished", "failed", "diverged", "interrupted", "crashed")
+"""The run does not change before somebody writes its status.json."""
+
 HEARTBEAT_SECONDS = 1.0
 STALLED_AFTER_SECONDS = 60.0
 START_GRACE_SECONDS = 60.0

@@ -74,7 +74,8 @@ def test_the_card_shows_the_selected_run(console: Opened) -> None:
             await select(pilot, QUICKSTART)
             await until(pilot, lambda: "best @14" in text_of(pilot))
             shown = text_of(pilot)
-            assert ["reference", "0.00", "2.25", "2.70"] in [line.split("│")[-2].split() for line in shown.splitlines()[3:8]]
+            card = [line.split("│")[-2].split() for line in shown.splitlines()[3:8]]
+            assert ["reference", "0.00", "2.25", "2.70"] in card
             assert "79.3 KB" in shown and "rank 10" in shown
 
     run(test())

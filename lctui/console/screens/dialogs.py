@@ -21,7 +21,8 @@ _BOX = """
 }}
 {name} Static {{ height: auto; }}
 {name} Input, {name} Input:focus {{ border: none; height: 1; padding: 0; background: $boost; }}
-{name} OptionList, {name} OptionList:focus {{ border: none; height: auto; max-height: 16; padding: 0; background: $surface; }}
+{name} OptionList, {name} OptionList:focus {{ border: none; padding: 0; background: $surface; }}
+{name} OptionList {{ height: auto; max-height: 16; }}
 """
 
 

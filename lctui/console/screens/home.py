@@ -28,8 +28,8 @@ from lctui.headless.tables import age
 from lctui.headless.words import percent, times
 from lctui.runs.filters import Filter, FilterError, parse
 from lctui.runs.index import RunRow
+from lctui.runs.status import AT_WORK
 
-LIVE = ("running", "stalled", "starting")
 COLUMNS = (
     Column("", 3),
     Column("run", 12, flex=3),
@@ -120,7 +120,7 @@ class HomeScreen(ConsoleScreen):
         """Draws the list from the index as it is now."""
         rows = [row for row in self.app.index.rows if self._filter is None or self._filter.matches(row.facts)]
         self.shown = tuple(sorted(rows, key=self._place))
-        self.ages = any(row.summary["status"] in LIVE for row in self.shown[:100])
+        self.ages = any(row.summary["status"] in AT_WORK for row in self.shown[:100])
         table = self.query_one(LineTable)
         table.empty = (
             "  no run fits the filter" if self.app.index.rows else "  no runs yet: n makes a scheme, r runs it"
@@ -144,7 +144,7 @@ class HomeScreen(ConsoleScreen):
 
     def _place(self, row: RunRow) -> tuple[Any, ...]:
         status = row.summary["status"]
-        if status in LIVE:
+        if status in AT_WORK:
             return (0, 0)
         if status == "queued":
             order = self.app.queue_order
@@ -200,6 +200,7 @@ class HomeScreen(ConsoleScreen):
     def _show_card(self) -> None:
         key = self.query_one(LineTable).key
         self.query_one(RunCard).show(self.app.index.get(key) if key is not None else None)
+        self.refresh_bindings()
 
     @property
     def selected(self) -> str | None:
@@ -213,7 +214,7 @@ class HomeScreen(ConsoleScreen):
                 return False
             status = self._status()
             if action == "stop":
-                return status in (*LIVE, "queued")
+                return status in (*AT_WORK, "queued")
             if action == "resume":
                 return status in ("interrupted", "crashed", "failed", "diverged")
             if action == "queue":
@@ -346,13 +347,12 @@ class HomeScreen(ConsoleScreen):
         """Deletes the marked runs, or the one under the cursor, once confirmed."""
         doomed = list(self.app.marked) or ([self.selected] if self.selected else [])
         names = ", ".join(doomed[:4]) + (f" and {len(doomed) - 4} more" if len(doomed) > 4 else "")
-        if doomed and await self.app.push_screen_wait(
-            Confirm(self.app.glyphs.plain(f"Delete {names}? Its results go with it."))
-        ):
-            for run_id in doomed:
-                await self.app.attempt(self._remove, run_id)
-                if run_id in self.app.marked:
-                    self.app.marked.remove(run_id)
+        question = self.app.glyphs.plain(f"Delete {names}? The results go too.")
+        sure = await self.app.push_screen_wait(Confirm(question)) if doomed else False
+        for run_id in doomed if sure else ():
+            await self.app.attempt(self._remove, run_id)
+            if run_id in self.app.marked:
+                self.app.marked.remove(run_id)
 
     def _remove(self, run_id: str) -> None:
         run = self.app.run_of(run_id)
@@ -372,7 +372,7 @@ def _rest(column: Column) -> tuple[Any, ...]:
 def progress_words(summary: dict[str, Any], glyphs: Glyphs) -> str:
     """Where a run stands, in some ten to twenty cells."""
     status, phase = summary["status"], summary["phase"]
-    if status in LIVE:
+    if status in AT_WORK:
         if phase == "reference":
             return "reference"
         if phase == "waiting":

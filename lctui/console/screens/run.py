@@ -39,9 +39,9 @@ from lctui.console.widgets.stat import Lines
 from lctui.console.widgets.table import Column, LineTable, Row
 from lctui.headless.tables import age
 from lctui.headless.words import duration, learned, size_of
+from lctui.runs.status import AT_WORK
 
 FOLLOW_SECONDS = 0.5
-LIVE = ("running", "stalled", "starting")
 COUNTED = ("rank", "nonzeros", "groups_kept")
 """What shows best how a task develops."""
 PANES = ("errors", "gap", "mu", "tasks", "log")
@@ -139,7 +139,7 @@ class RunScreen(ConsoleScreen):
     def _follow(self) -> None:
         if not self.is_current or (self._reading is not None and not self._reading.is_finished):
             return
-        if self.follower.settled and self._row_status() not in LIVE:
+        if self.follower.settled and self._row_status() not in AT_WORK:
             return
         self._reading = self.run_worker(self._read, thread=True)
 
@@ -174,7 +174,7 @@ class RunScreen(ConsoleScreen):
         follower, history, glyphs = self.follower, self.follower.history, self.app.glyphs
         summary, meta = follower.summary, follower.meta
         lines: list[str | Text] = []
-        if summary["status"] in LIVE:
+        if summary["status"] in AT_WORK:
             lines += progress_lines(summary, follower.status, glyphs, self.size.width)
         else:
             seconds = follower.result.get("seconds")
@@ -237,7 +237,7 @@ class RunScreen(ConsoleScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that can do nothing now are not shown."""
         if action == "stop":
-            return self._row_status() in (*LIVE, "queued")
+            return self._row_status() in (*AT_WORK, "queued")
         if action == "resume":
             return self._row_status() in ("interrupted", "crashed", "failed", "diverged")
         return True

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lctui.console.app import Console
     from lctui.console.exports import Exportable
 
-LIVE = ("running", "stalled", "starting")
-
 
 class View(Vertical):
     """A way of looking at the compared runs."""
