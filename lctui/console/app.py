@@ -7,6 +7,9 @@ It trains nothing: runs live in workers of their own and go on without it.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +31,7 @@ from lctui.console.screens.base import ConsoleScreen
 from lctui.console.screens.help import HelpScreen, key_groups
 from lctui.console.screens.home import HomeScreen
 from lctui.console.settings import load_settings, save_settings
-from lctui.errors import LctuiError, printable
+from lctui.errors import LctuiError
 from lctui.runs import control
 from lctui.runs.index import RunIndex
 from lctui.runs.queue import Queue
@@ -75,15 +78,19 @@ class Console(OrderedKeys):
         self.machine: Load | None = None
         wanted = theme or self.settings.theme
         self.theme = wanted if wanted in self.available_themes else "textual-dark"
+        self._queue_taken_up = False
         self._refreshing: Worker[None] | None = None
 
     def on_mount(self) -> None:
         """Shows the runs, and keeps them fresh."""
         self.theme_changed_signal.subscribe(self, self._keep_theme)
         self.push_screen(HomeScreen())
-        self.set_interval(REFRESH_SECONDS, self.refresh_index)
+        # Reading competes with painting for the interpreter: first something to look at.
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
         self.refresh_index()
-        self.run_worker(self._take_up_queue, thread=True)
+        self.set_interval(REFRESH_SECONDS, self.refresh_index)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Without Unicode, nothing beyond ASCII leaves."""
@@ -108,16 +115,19 @@ class Console(OrderedKeys):
 
     def _refresh_index(self) -> None:
         changed = self.index.refresh()
-        self.machine = self.monitor.read()
         if any(row.summary["status"] == "queued" for row in self.index.rows):
             self.queue_order = [entry.id for entry in self.queue.entries()]
         self.call_from_thread(self._refreshed, changed)
+        self.machine = self.monitor.read()
+        if not self._queue_taken_up:
+            self._queue_taken_up = True
+            self._take_up_queue()
 
     def _refreshed(self, changed: bool) -> None:
         if not self.screen_stack:
             return  # the console is about to end
         for screen in self.screen_stack:
-            if isinstance(screen, HomeScreen) and (changed or screen.ages):
+            if isinstance(screen, HomeScreen) and (changed or screen.minute != int(time.time() // 60)):
                 screen.show_runs()
         if isinstance(self.screen, ConsoleScreen):
             self.screen.show_title()
@@ -137,7 +147,8 @@ class Console(OrderedKeys):
 
     def say(self, text: str, severity: str = "information") -> None:
         """A word to the user that goes by itself."""
-        self.notify(self.glyphs.plain(printable(text)), severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
+        lines = "\n".join(map(self.glyphs.plain, text.split("\n")))
+        self.notify(lines, severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
 
     def run_of(self, run_id: str) -> Run:
         """The run folder of that id."""
@@ -172,6 +183,28 @@ class Console(OrderedKeys):
             BadInput: the home cannot be written to.
         """
         return self.queue.add(schemes, device or self.device, study)
+
+    async def start_file(self, path: Path) -> None:
+        """Queues the scheme or what is not done of the study in a file, as `lctui --run FILE --queue` does."""
+        command = [sys.executable, "-P", "-m", "lctui", "--home", str(self.store.home), "--run", str(path), "--queue"]
+        python_path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        # A process of its own: whether a study's run is done already can take torch to tell.
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *("--device", self.device),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": python_path},
+        )
+        ids, said = (stream.decode("utf-8", "replace").split("\n") for stream in await process.communicate())
+        lines = [line for line in said if line.strip()]
+        if process.returncode:
+            self.say("\n".join(lines[:6]) or f"{path} could not be queued", "error")
+        else:
+            count = len([run_id for run_id in ids if run_id])
+            self.say(f"{path}: {count} queued" + (f"; {len(lines)} done or under way" if lines else ""))
+        self.refresh_index()
 
     async def attempt(self, action: Any, *args: Any) -> Any:
         """Something that touches the disk or waits, in a thread; what goes wrong is said, and the answer is None."""

@@ -43,6 +43,7 @@ class RunCard(Vertical):
         super().__init__()
         self._row: RunRow | None = None
         self._follower: Followed | None = None
+        self._title = ""
         self._resting: Timer | None = None
         self._reading: Worker[None] | None = None
 
@@ -61,20 +62,22 @@ class RunCard(Vertical):
         """Shows a run; its events are read once the cursor has rested on it."""
         before, self._row = self._row, row
         if row is None:
-            self.border_title = ""
+            self.border_title = self._title = ""
             self.query_one("#numbers", Lines).show([])
             self.query_one("#tasks", Lines).show([])
             self.query_one(Plot).show([])
             self._follower = None
             return
+        title = self.app.glyphs.plain(f"{row.summary['name']}  {row.summary['status']}")
+        if title != self._title:  # a new title repaints the whole card
+            self._title = title
+            self.border_title = Content(title)
         if before is None or before.id != row.id:
-            self.border_title = Content(self.app.glyphs.plain(f"{row.summary['name']}  {row.summary['status']}"))
             self._follower = None
             if self._resting is not None:
                 self._resting.stop()
             self._resting = self.set_timer(REST_SECONDS, self._follow)
         elif before is not row:
-            self.border_title = Content(self.app.glyphs.plain(f"{row.summary['name']}  {row.summary['status']}"))
             self._follow()
 
     def _follow(self) -> None:

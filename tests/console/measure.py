@@ -100,10 +100,10 @@ def opened(home: Path, words: str, times: int) -> list[float]:
     figures = []
     for _ in range(times):
         with terminal(home) as console:
-            console.wait("100k")
+            console.wait("best @")
             begun = time.perf_counter()
             console.press("enter")
-            console.wait(lambda text: "1 error" in text and words in text)
+            console.wait(lambda text: "1 error" in text and words in text and "LC step" in text)
             figures.append(time.perf_counter() - begun)
     return figures
 
@@ -118,7 +118,7 @@ def comparisons(home: Path, times: int) -> list[float]:
             console.wait("20 marked")
             begun = time.perf_counter()
             console.press("c")
-            console.wait(lambda text: "[1 curves]" in text and "50000" in text)
+            console.wait(lambda text: "[1 curves]" in text and "50k" in text)
             figures.append(time.perf_counter() - begun)
     return figures
 

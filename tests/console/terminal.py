@@ -58,7 +58,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment},
+            env={**_inherited(), "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment},
             preexec_fn=_own_terminal,
             close_fds=True,
             cwd=folder,
@@ -127,6 +127,11 @@ class Terminal:
 def lctui(*arguments: str) -> list[str]:
     """The command line of this checkout's `lctui`."""
     return [sys.executable, "-m", "lctui", *arguments]
+
+
+def _inherited() -> dict[str, str]:
+    """The environment without another terminal's size, which programs believe before their own."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TMUX", "NO_COLOR")}
 
 
 def _own_terminal() -> None:

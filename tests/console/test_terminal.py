@@ -112,6 +112,33 @@ def test_quitting_says_what_goes_on(tmp_path: Path, environment: dict[str, str])
     assert run.status() == "interrupted"
 
 
+def test_a_study_is_queued_from_its_file_and_runs_one_after_another(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    base = SCHEME | {"lc": {"mu": {"start": 0.001, "factor": 2.0, "steps": 3}}}
+    study = {"version": 1, "study": "pair", "base": base, "grid": {"compress.0.how.kappa": [9000, 4000]}}
+    (tmp_path / "schemes").mkdir()
+    (tmp_path / "schemes" / "pair.json").write_text(json.dumps(study))
+    store = Store(tmp_path / "home")
+    with Terminal(lctui(), environment, folder=tmp_path) as terminal:
+        terminal.wait("no runs yet")
+        terminal.press("f")
+        terminal.wait("schemes/pair.json")
+        terminal.press("pair", "enter")
+        terminal.wait("2 queued")
+        terminal.wait(lambda _: [run.status() for run in store.all()] == ["finished"] * 2, timeout=120)
+        terminal.wait(lambda text: text.count("done") == 2)
+        # The cursor has stayed on its run while the list was sorted anew.
+        terminal.press("k", "space", "space", "c")
+        terminal.wait("compare 2 runs")
+        terminal.press("x")
+        terminal.wait("written: exports/", timeout=60)
+    started = [event["time"] for run in store.all() for event in run.events() if event["event"] == "run_started"]
+    ended = [event["time"] for run in store.all() for event in run.events() if event["event"] == "run_finished"]
+    assert sorted(started)[1] > sorted(ended)[0]
+    assert {path.suffix for path in (tmp_path / "exports").iterdir()} >= {".csv", ".png", ".svg"}
+
+
 def test_the_console_never_loads_torch(tmp_path: Path) -> None:
     code = (
         "import sys, lctui.console.app, lctui.console.screens.run, lctui.console.screens.editor,"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -15,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lctui.console.widgets.keybar import KeyBar
+from lctui.console.widgets.stat import Lines
 
 if TYPE_CHECKING:
     from lctui.console.app import Console
@@ -24,19 +26,21 @@ SMALLEST = Size(40, 12)
 NARROW, SHORT = 100, 30
 
 
-class TitleLine(Static):
+class TitleLine(Lines):
     """The top line: where one is on the left, the machine and the runs on the right."""
 
-    DEFAULT_CSS = "TitleLine { dock: top; height: 1; background: $panel; color: $foreground; text-wrap: nowrap; }"
+    DEFAULT_CSS = "TitleLine { dock: top; height: 1; background: $panel; color: $foreground; }"
 
-    def show(self, left: str, right: str) -> None:
+    def on_mount(self) -> None:
+        """One line, from the start."""
+        self.show([""])
+
+    def write(self, left: str, right: str) -> None:
         """Both ends of the line; the right one is dropped when there is no room."""
-        room = self.size.width - len(left) - len(right) - 2
-        words = f" {left}{' ' * room}{right} " if room > 1 else f" {left}"
-        text = Text(words, no_wrap=True, overflow="ellipsis")
+        room = self.size.width - cell_len(left) - cell_len(right) - 2
+        text = Text(f" {left}{' ' * room}{right} " if room > 1 else f" {left}")
         text.stylize("bold", 0, len(left) + 1)
-        if text != self.content:
-            self.update(text)
+        self.show([text])
 
 
 class TooSmall(Static):
@@ -62,7 +66,7 @@ class ConsoleScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, body, keys."""
-        yield TitleLine(markup=False)
+        yield TitleLine()
         yield from self.compose_body()
         yield KeyBar()
         yield TooSmall("", markup=False)
@@ -100,4 +104,4 @@ class ConsoleScreen(Screen[None]):
         """Writes the title line anew."""
         glyphs = self.app.glyphs
         for line in self.query(TitleLine):
-            line.show(glyphs.plain(self.title_words()), glyphs.plain(self.app.status_words()))
+            line.write(glyphs.plain(self.title_words()), glyphs.plain(self.app.status_words()))

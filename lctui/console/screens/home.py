@@ -5,9 +5,10 @@ Owns the run list: its order, its filter, its marks, and what one line of it say
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
-from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -17,30 +18,16 @@ from textual.widgets import Input, Static
 
 from lctui.console.card import RunCard
 from lctui.console.exports import Exportable
-from lctui.console.glyphs import Glyphs
+from lctui.console.run_list import RunLine, columns, in_order
 from lctui.console.screens.base import ConsoleScreen
-from lctui.console.screens.dialogs import Confirm
+from lctui.console.screens.dialogs import Choose, Confirm
 from lctui.console.settings import SORTS, save_settings
 from lctui.console.views import runs_export
-from lctui.console.widgets.table import Column, LineTable, Row
-from lctui.errors import BadInput
-from lctui.headless.tables import age
-from lctui.headless.words import percent, times
+from lctui.console.widgets.table import LineTable
+from lctui.errors import BadInput, printable
 from lctui.runs.filters import Filter, FilterError, parse
 from lctui.runs.index import RunRow
 from lctui.runs.status import AT_WORK
-
-COLUMNS = (
-    Column("", 3),
-    Column("run", 12, flex=3),
-    Column("progress", 11, flex=2),
-    Column("test %", 6, "right"),
-    Column("val %", 6, "right", drop=3),
-    Column("ratio", 6, "right"),
-    Column("model", 8, drop=5, flex=1),
-    Column("mu", 7, "right", drop=4),
-    Column("age", 6, "right", drop=2),
-)
 
 
 class HomeScreen(ConsoleScreen):
@@ -61,6 +48,7 @@ class HomeScreen(ConsoleScreen):
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("s", "stop", "stop"),
         Binding("r", "resume", "resume"),
+        Binding("f", "start_file", "start a file", show=False),
         Binding("p", "pin", "pin", show=False),
         Binding("o", "sort", "order", show=False),
         Binding("K,shift+up", "queue(-1)", "sooner in the queue", show=False),
@@ -89,10 +77,11 @@ class HomeScreen(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shown: tuple[RunRow, ...] = ()
-        self.ages = False
+        self.shown: list[RunRow] = []
+        self.minute = 0
+        """When the ages in the list were worked out."""
         self._filter: Filter | None = None
-        self._rows: dict[str, tuple[tuple[Any, ...], Row]] = {}
+        self._titles = ("", "")
 
     def compose_body(self) -> ComposeResult:
         """Filter, list, card."""
@@ -100,8 +89,7 @@ class HomeScreen(ConsoleScreen):
         yield Static("", id="complaint", markup=False)
         with Horizontal():
             with Vertical(id="list"):
-                columns = [Column(self.app.glyphs.mu if c.title == "mu" else c.title, *_rest(c)) for c in COLUMNS]
-                yield LineTable(columns, empty="  reading the runs …", id="runs")
+                yield LineTable(columns(self.app.glyphs), empty="  reading the runs …", id="runs")
             yield RunCard()
 
     def on_mount(self) -> None:
@@ -118,74 +106,31 @@ class HomeScreen(ConsoleScreen):
 
     def show_runs(self) -> None:
         """Draws the list from the index as it is now."""
-        rows = [row for row in self.app.index.rows if self._filter is None or self._filter.matches(row.facts)]
-        self.shown = tuple(sorted(rows, key=self._place))
-        self.ages = any(row.summary["status"] in AT_WORK for row in self.shown[:100])
+        app = self.app
+        rows = [row for row in app.index.rows if self._filter is None or self._filter.matches(row.facts)]
+        self.shown = in_order(rows, app.settings.sort, app.queue_order)
+        self.minute = minute = int(time.time() // 60)
+        marked, pinned = set(app.marked), app.pinned
+        lines = [
+            RunLine(row, app.glyphs, minute, marked=row.id in marked, pinned=row.id == pinned) for row in self.shown
+        ]
         table = self.query_one(LineTable)
-        table.empty = (
-            "  no run fits the filter" if self.app.index.rows else "  no runs yet: n makes a scheme, r runs it"
-        )
-        table.set_rows([self._row(row) for row in self.shown])
+        none = "  no runs yet: n makes a scheme, r in the editor runs it"
+        table.empty = "  no run fits the filter" if app.index.rows else none
+        table.set_rows(lines)
         self._show_border()
         self._show_card()
 
     def _show_border(self) -> None:
-        total, shown = len(self.app.index.rows), len(self.shown)
-        words = (
-            f"runs  {shown:,} of {total:,}  / {self.app.settings.filter}"
-            if self.app.settings.filter
-            else f"runs  {total:,}"
-        )
+        total, shown, kept = len(self.app.index.rows), len(self.shown), self.app.settings.filter
+        words = f"runs  {shown:,} of {total:,}  / {kept}" if kept else f"runs  {total:,}"
         if self.app.marked:
             words += f"  {len(self.app.marked)} marked"
-        box = self.query_one("#list")
-        box.border_title = Content(self.app.glyphs.plain(words))
-        box.border_subtitle = "" if self.app.settings.sort == "newest" else f"by {self.app.settings.sort}"
-
-    def _place(self, row: RunRow) -> tuple[Any, ...]:
-        status = row.summary["status"]
-        if status in AT_WORK:
-            return (0, 0)
-        if status == "queued":
-            order = self.app.queue_order
-            return (1, order.index(row.id) if row.id in order else len(order))
-        match self.app.settings.sort:
-            case "name":
-                return (2, row.summary["name"])
-            case "error":
-                error = row.summary["test_error_pct"]
-                return (2, error is None, error or 0.0)
-            case "ratio":
-                return (2, -(row.summary["compression_ratio"] or 0.0))
-        return (2, 0)
-
-    def _row(self, row: RunRow) -> Row:
-        summary = row.summary
-        old = age(summary["created"])
-        state = (id(row), old, row.id in self.app.marked, row.id == self.app.pinned)
-        if (kept := self._rows.get(row.id)) is not None and kept[0] == state:
-            return kept[1]
-        made = Row(row.id, self._cells(row, old), faint=summary["status"] in ("queued", "interrupted"))
-        self._rows[row.id] = (state, made)
-        return made
-
-    def _cells(self, row: RunRow, old: str) -> tuple[str | Text, ...]:
-        summary, glyphs = row.summary, self.app.glyphs
-        signs = Text(glyphs.status(summary["status"]), style=self.app.colour_of(row.id))
-        signs.append(glyphs.marked if row.id in self.app.marked else " ")
-        signs.append(glyphs.pinned if row.id == self.app.pinned else " ")
-        measured = summary["test_error_pct"] is not None
-        return (
-            signs,
-            Text(glyphs.plain(summary["name"]), style=self.app.colour_of(row.id)),
-            glyphs.plain(progress_words(summary, glyphs)),
-            glyphs.plain(percent(summary["test_error_pct"])),
-            glyphs.plain(percent(summary["validation_error_pct"])),
-            glyphs.plain(times(summary["compression_ratio"])) if measured else glyphs.dash,
-            glyphs.plain(str(summary["model"] or glyphs.dash)),
-            f"{summary['mu']:.1e}" if summary["mu"] else glyphs.dash,
-            glyphs.plain(old),
-        )
+        box, sort = self.query_one("#list"), self.app.settings.sort
+        titles = (self.app.glyphs.plain(words), "" if sort == "newest" else f"by {sort}")
+        if titles != self._titles:  # a new title repaints the whole pane
+            self._titles = titles
+            box.border_title, box.border_subtitle = Content(titles[0]), Content(titles[1])
 
     # The cursor
 
@@ -337,6 +282,17 @@ class HomeScreen(ConsoleScreen):
             await self.app.resume_run(self.selected)
 
     @work
+    async def action_start_file(self) -> None:
+        """Puts a scheme or a study into the queue, from its file."""
+        from lctui.console import scheme_files  # not before it is needed: it takes the models of a scheme along
+
+        files = scheme_files.found([scheme_files.FOLDER, scheme_files.templates()])
+        choices = [(str(path), printable(str(path))) for path in files]
+        chosen = await self.app.push_screen_wait(Choose("start a scheme, or a study's runs", choices))
+        if chosen is not None:
+            await self.app.start_file(Path(chosen))
+
+    @work
     async def action_queue(self, by: int) -> None:
         """Moves a queued run."""
         if self.selected is not None:
@@ -363,26 +319,3 @@ class HomeScreen(ConsoleScreen):
     def exportable(self) -> Exportable | None:
         """The list as it is shown."""
         return runs_export(self.shown) if self.shown else None
-
-
-def _rest(column: Column) -> tuple[Any, ...]:
-    return (column.width, column.align, column.flex, column.drop)
-
-
-def progress_words(summary: dict[str, Any], glyphs: Glyphs) -> str:
-    """Where a run stands, in some ten to twenty cells."""
-    status, phase = summary["status"], summary["phase"]
-    if status in AT_WORK:
-        if phase == "reference":
-            return "reference"
-        if phase == "waiting":
-            return "waits for a reference"
-        if summary["steps"]:
-            share = summary["step"] / summary["steps"]
-            return f"{summary['step']:>2}/{summary['steps']} {glyphs.bar(share, 8)}"
-        return status
-    if status == "interrupted":
-        return f"stopped at {summary['step']}/{summary['steps']}" if summary["steps"] else "stopped"
-    if status in ("failed", "diverged", "crashed"):
-        return f"{status}: {summary['error']}" if summary["error"] else status
-    return "done" if status == "finished" else status

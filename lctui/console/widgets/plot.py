@@ -7,7 +7,7 @@ drawn, so who shows a growing array may go on appending to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import ClassVar
 
@@ -29,6 +29,7 @@ from lctui.console.legend import Ink
 from lctui.console.navigation import along_lines, along_points, end_of, following, nearest_x, points, zoomed
 from lctui.console.picture import Curve, Picture, View, draw, extent, horizontal
 from lctui.console.series import Series
+from lctui.console.widgets.strips import changed_cells
 
 __all__ = ["Curve", "Plot"]
 
@@ -42,19 +43,6 @@ ROLES = {
     Ink.NOTE: "plot--note",
     Ink.CURSOR: "plot--cursor",
 }
-
-
-def changed_cells(old: Strip, new: Strip) -> tuple[int, int]:
-    """The first and one past the last cell in which two lines of equal width differ."""
-    before, after = list(_cells(old)), list(_cells(new))
-    if len(before) != len(after):  # a sign two cells wide: not worth the trouble
-        return 0, new.cell_length
-    differ = [x for x, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
-    return (differ[0], differ[-1] + 1) if differ else (0, 0)
-
-
-def _cells(strip: Strip) -> Iterator[tuple[str, Style | None]]:
-    return ((sign, segment.style) for segment in strip for sign in segment.text)
 
 
 class Plot(Widget, can_focus=True):

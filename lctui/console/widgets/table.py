@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -45,6 +45,22 @@ class Row:
     key: str
     cells: tuple[Cell, ...]
     faint: bool = False
+
+
+class Line(Protocol):
+    """What the table needs of a row; `Row` is the plain one.  Rows that look the same must be equal."""
+
+    @property
+    def key(self) -> str:
+        """Tells it from the others."""
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """A cell a column; asked for when the row comes into view."""
+
+    @property
+    def faint(self) -> bool:
+        """Is it shown faintly?"""
 
 
 class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
@@ -102,7 +118,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
         self.columns = tuple(columns)
-        self.rows: tuple[Row, ...] = ()
+        self.rows: tuple[Line, ...] = ()
         self.empty = empty
         self._places: dict[str, int] = {}
         self._widths: list[int] = []
@@ -119,7 +135,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.set_rows(())
         self._lay_out()
 
-    def set_rows(self, rows: Sequence[Row]) -> None:
+    def set_rows(self, rows: Sequence[Line]) -> None:
         """Replaces the rows; the cursor stays on its key, or at its place if the key has gone."""
         old, key = self.rows, self.key
         self.rows = tuple(rows)
