@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lctui.errors import BadInput, Exit, Interrupted, LctuiError, printable
+from lctui.errors import BadInput, Exit, Interrupted, LctuiError, not_one_of, printable
 from lctui.headless.options import Detach, Device, Home, Json, Later, QuietFlag, RunName, Set, open_store, print_result
 from lctui.headless.output import print_json, say
 from lctui.headless.queue_verbs import queue_verbs
@@ -78,9 +78,13 @@ def _open_console(device: str, ascii_only: bool, theme: str | None) -> None:
     from lctui.console.app import Console
 
     console = Console(open_store(None).home, ascii_only=ascii_only, theme=theme, device=device)
+    if theme is not None and theme not in console.available_themes:
+        raise BadInput.one("", "--theme", not_one_of(theme, sorted(console.available_themes)))
     console.run()
     if words := console.last_words():
         say(words)
+    if console.return_code:
+        raise typer.Exit(Exit.FAILED)  # it has said what went wrong
 
 
 def _overrides(settings: list[str] | None) -> dict[str, Any]:

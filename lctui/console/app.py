@@ -7,13 +7,14 @@ It trains nothing: runs live in workers of their own and go on without it.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
+import signal
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textual import work
 from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
@@ -34,6 +35,7 @@ from lctui.console.settings import load_settings, save_settings
 from lctui.errors import LctuiError
 from lctui.runs import control
 from lctui.runs.index import RunIndex
+from lctui.runs.process import module_command, module_environment
 from lctui.runs.queue import Queue
 from lctui.runs.status import AT_WORK
 from lctui.runs.store import Run, Store
@@ -85,6 +87,8 @@ class Console(OrderedKeys):
         """Shows the runs, and keeps them fresh."""
         self.theme_changed_signal.subscribe(self, self._keep_theme)
         self.push_screen(HomeScreen())
+        with suppress(ValueError, RuntimeError):  # only a program's main thread is told of signals
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
         # Reading competes with painting for the interpreter: first something to look at.
         self.call_after_refresh(self._begin)
 
@@ -116,7 +120,8 @@ class Console(OrderedKeys):
     def _refresh_index(self) -> None:
         changed = self.index.refresh()
         if any(row.summary["status"] == "queued" for row in self.index.rows):
-            self.queue_order = [entry.id for entry in self.queue.entries()]
+            order = [entry.id for entry in self.queue.entries()]
+            changed, self.queue_order = changed or order != self.queue_order, order
         self.call_from_thread(self._refreshed, changed)
         self.machine = self.monitor.read()
         if not self._queue_taken_up:
@@ -136,9 +141,9 @@ class Console(OrderedKeys):
         """The machine's load, and how many runs are live and queued."""
         states = [row.summary["status"] for row in self.index.rows]
         live, queued = sum(state in AT_WORK for state in states), states.count("queued")
-        parts = [self.machine.words()] if self.machine is not None else []
-        parts += [f"{live} running"] if live else []
+        parts = [f"{live} running"] if live else []
         parts += [f"{queued} queued"] if queued else []
+        parts += [self.machine.words()] if self.machine is not None else []
         return "  ".join(parts)
 
     def colour_of(self, run_id: str) -> str:
@@ -147,8 +152,10 @@ class Console(OrderedKeys):
 
     def say(self, text: str, severity: str = "information") -> None:
         """A word to the user that goes by itself."""
-        lines = "\n".join(map(self.glyphs.plain, text.split("\n")))
-        self.notify(lines, severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
+        self.notify(self._plain(text), severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
+
+    def _plain(self, text: str) -> str:
+        return "\n".join(map(self.glyphs.plain, text.split("\n")))
 
     def run_of(self, run_id: str) -> Run:
         """The run folder of that id."""
@@ -176,27 +183,30 @@ class Console(OrderedKeys):
 
     # Runs
 
-    def start(self, schemes: Sequence[Scheme], device: str | None = None, study: str | None = None) -> list[Run]:
-        """Queues schemes; the first begins at once if the device is free.
+    def start(self, schemes: Sequence[Scheme]) -> list[Run]:
+        """Queues schemes; the first begins at once if the device is free.  Blocking: see `attempt`.
 
         Raises:
             BadInput: the home cannot be written to.
         """
-        return self.queue.add(schemes, device or self.device, study)
+        return self.queue.add(schemes, self.device)
 
     async def start_file(self, path: Path) -> None:
         """Queues the scheme or what is not done of the study in a file, as `lctui --run FILE --queue` does."""
-        command = [sys.executable, "-P", "-m", "lctui", "--home", str(self.store.home), "--run", str(path), "--queue"]
-        python_path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
-        # A process of its own: whether a study's run is done already can take torch to tell.
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            *("--device", self.device),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": python_path},
-        )
+        arguments = ("--home", str(self.store.home), "--device", self.device, "--run", str(path), "--queue")
+        try:
+            # A process of its own: whether a study's run is done already can take torch to tell.
+            process = await asyncio.create_subprocess_exec(
+                *module_command("lctui", *arguments),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=module_environment(),
+                start_new_session=True,  # a lost connection must not leave half a study queued
+            )
+        except OSError as error:
+            self.say(f"{path}: {error.strerror or error}", "error")
+            return
         ids, said = (stream.decode("utf-8", "replace").split("\n") for stream in await process.communicate())
         lines = [line for line in said if line.strip()]
         if process.returncode:
@@ -217,18 +227,18 @@ class Console(OrderedKeys):
             self.refresh_index()
 
     async def stop_run(self, run_id: str) -> None:
-        """Asks a run to stop, or takes it out of the queue."""
-        self.say(f"{run_id}: stops after the batch under way; nothing is lost")
-        status = await self.attempt(self._stop, run_id)
-        if status is not None:
-            self.say(f"{run_id}: {status}; r resumes it")
+        """Asks a run to stop, or takes it out of the queue; the list shows when it has."""
+        words = await self.attempt(self._stop, run_id)
+        if words is not None:
+            self.say(f"{run_id}: {words}; r resumes it")
 
     def _stop(self, run_id: str) -> str:
         run = self.run_of(run_id)
         # Its turn may have come meanwhile: then it is stopped like any other.
         if run.status() == "queued" and self.queue.withdraw(run):
-            return run.status()
-        return control.request_stop(run)
+            return "taken out of the queue"
+        control.ask_to_stop(run)
+        return "stops after the batch under way, and loses nothing"
 
     async def resume_run(self, run_id: str) -> None:
         """Goes on with a run that was stopped or whose worker died."""
@@ -248,8 +258,9 @@ class Console(OrderedKeys):
         screen = self.screen
         if isinstance(screen, HelpScreen):
             return
-        about = screen.ABOUT if isinstance(screen, ConsoleScreen) else ""
-        self.push_screen(HelpScreen(self.glyphs.plain(about), key_groups(screen)))
+        about = [screen.ABOUT] if isinstance(screen, ConsoleScreen) else []
+        about += [words] if (words := getattr(screen.focused, "HELP", None)) else []
+        self.push_screen(HelpScreen("\n\n".join(self._plain(words) for words in about), key_groups(screen)))
 
     def action_export(self) -> None:
         """Writes the table or plot in view to files."""
@@ -261,7 +272,7 @@ class Console(OrderedKeys):
 
     async def _export(self, view: exports.Exportable) -> None:
         try:
-            paths = await exports.export(view, Path("exports"))
+            paths = await exports.export(view)
         except (LctuiError, OSError) as error:
             self.say(str(error), "error")
             return
@@ -295,15 +306,22 @@ class Console(OrderedKeys):
         yield SystemCommand("theme", "other colours; ansi themes are the terminal's own", self.action_change_theme)
         yield SystemCommand("quit", "leave; runs go on", self.action_leave)
 
+    @work(exclusive=True, group="leave")
     async def action_leave(self) -> None:
-        """Ends the console; runs go on."""
+        """Ends the console, once nothing is unsaved; runs go on."""
+        for screen in reversed(self.screen_stack):
+            if (may_leave := getattr(screen, "may_leave", None)) is not None and not await may_leave():
+                return
+        self._end()
+
+    def _end(self) -> None:
         save_settings(self.settings)
         self.inspection.close()
         self.exit()
 
     async def action_quit(self) -> None:
         """As `leave`."""
-        await self.action_leave()
+        self.action_leave()
 
     def last_words(self) -> str:
         """What is said in the terminal after the console has gone."""

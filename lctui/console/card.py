@@ -104,7 +104,7 @@ class RunCard(Vertical):
         history, glyphs, summary = follower.history, self.app.glyphs, follower.summary or self._row.summary
         lines: list[str | Text] = []
         if summary["status"] in AT_WORK:
-            lines += progress_lines(summary, follower.status, glyphs, self.size.width)
+            lines += progress_lines(summary, follower.progress, glyphs, self.size.width)
         if summary["error"]:
             lines.append(glyphs.plain(f"{glyphs.error} {summary['error']}"))
         gap = history.steps["gap"][-1] if len(history.steps) else None

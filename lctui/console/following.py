@@ -6,22 +6,27 @@ Owns reading off the event loop.  Whoever shows the run calls `catch_up` in a th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import nan
 from typing import Any
 
 from lctui.runs.follow import Follower, RunHistory, histories
+from lctui.runs.log import finite
 from lctui.runs.status import AT_REST
 from lctui.runs.store import Run
 
 
 class Followed:
-    """One run: its history, summary, status, meta and result."""
+    """One run: its history, and what its files say of it."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.history = RunHistory()
         self.summary: dict[str, Any] = {}
-        self.status: dict[str, Any] = {}
-        self.result: dict[str, Any] = {}
+        self.progress: dict[str, float] = {}
+        """The numbers of `status.json`'s progress; nan for what is none."""
+        self.seconds = nan
+        """How long a finished run took."""
+        self.artifact_bytes = nan
         self.meta: dict[str, Any] = {}
         self.gone = False
         self.settled = False
@@ -45,10 +50,16 @@ class Followed:
         yield
 
     def _read_files(self) -> None:
-        self.summary, self.status = self.run.summary(), self.run.read("status.json")
+        self.summary = self.run.summary()
+        progress = self.run.read("status.json").get("progress")
+        # Whoever wrote the file: what is shown as a number is one.
+        self.progress = {name: finite(value) for name, value in progress.items()} if isinstance(progress, dict) else {}
         # The worker completes it when it begins: device, versions.
         self.meta = self.meta if "torch" in self.meta else self.run.read("meta.json")
-        self.result = self.run.read("result.json") if self.summary["status"] == "finished" else {}
+        result = self.run.read("result.json") if self.summary["status"] == "finished" else {}
+        final = result.get("final")
+        self.seconds = finite(result.get("seconds"))
+        self.artifact_bytes = finite(final.get("artifact_bytes")) if isinstance(final, dict) else nan
 
     def _read_all(self) -> Iterator[None]:
         log = Follower(self.run.file("events.jsonl"))

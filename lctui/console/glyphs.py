@@ -30,13 +30,8 @@ class Glyphs:
     part: str = "▌"
     empty: str = "·"
     error: str = "✗"
-    warning: str = "!"
-    up: str = "↑"
-    down: str = "↓"
     mu: str = "μ"
-    times: str = "×"
     dash: str = "–"
-    dot: str = "·"
     ascii: bool = False
 
     def status(self, status: str) -> str:
@@ -74,13 +69,8 @@ ASCII = Glyphs(
     part="-",
     empty=".",
     error="x",
-    warning="!",
-    up="^",
-    down="v",
     mu="mu",
-    times="x",
     dash="-",
-    dot=".",
     ascii=True,
 )
 

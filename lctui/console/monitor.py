@@ -12,21 +12,34 @@ import psutil
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """A GPU as the driver numbers it; `busy` is None where it keeps that to itself."""
+
+    index: int
+    name: str
+    busy: int | None
+    used: int
+    total: int
+
+    def words(self) -> str:
+        """The GPU in a few words."""
+        busy = "" if self.busy is None else f" {self.busy:>3} %"
+        return f"cuda:{self.index} {self.name}{busy} {self.used / 1e9:.1f}/{self.total / 1e9:.0f} GB"
+
+
+@dataclass(frozen=True)
 class Load:
-    """Shares are percent, memory is bytes; one entry of `gpus` a GPU, as (name, utilisation, memory used, total)."""
+    """Shares are percent, memory is bytes."""
 
     cpu: float
     memory_used: int
     memory_total: int
-    gpus: tuple[tuple[str, int, int, int], ...] = ()
+    gpus: tuple[Gpu, ...] = ()
 
     def words(self) -> str:
         """The load in one line."""
         if self.gpus:
-            return "  ".join(
-                f"cuda:{i} {name} {busy:>3} % {used / 1e9:.1f}/{total / 1e9:.0f} GB"
-                for i, (name, busy, used, total) in enumerate(self.gpus)
-            )
+            return "  ".join(gpu.words() for gpu in self.gpus)
         return f"cpu {self.cpu:3.0f} %  {self.memory_used / 1e9:.1f}/{self.memory_total / 1e9:.0f} GB"
 
 
@@ -44,18 +57,24 @@ class Monitor:
         memory = psutil.virtual_memory()
         return Load(psutil.cpu_percent(), memory.total - memory.available, memory.total, self._read_gpus())
 
-    def _read_gpus(self) -> tuple[tuple[str, int, int, int], ...]:
-        found = []
-        for name, handle in self._gpus or ():
-            import pynvml
+    def _read_gpus(self) -> tuple[Gpu, ...]:
+        return tuple(
+            gpu for index, (name, handle) in enumerate(self._gpus or ()) if (gpu := _read(index, name, handle))
+        )
 
-            try:
-                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-                busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
-            except pynvml.NVMLError:
-                continue  # a GPU that is gone, or one that keeps its figures to itself
-            found.append((name, int(busy), int(memory.used), int(memory.total)))
-        return tuple(found)
+
+def _read(index: int, name: str, handle: Any) -> Gpu | None:
+    import pynvml
+
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError:
+        return None  # it has gone
+    try:
+        busy = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError:
+        busy = None  # one that is shared out says nothing
+    return Gpu(index, name, busy, int(memory.used), int(memory.total))
 
 
 def _gpu_handles() -> list[tuple[str, Any]]:

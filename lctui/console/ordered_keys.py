@@ -25,21 +25,21 @@ class OrderedKeys(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: deque[events.Key] = deque()
+        self._held: deque[events.Key | events.Paste] = deque()
         self._turn = 0
         self._under_way = False
         self._patience: Timer | None = None
 
     async def on_event(self, event: events.Event) -> None:
         """Keys wait for their turn; everything else goes its way."""
-        if not isinstance(event, events.Key) or event.is_forwarded:
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)
         elif self._under_way:
             self._held.append(event)
         else:
             await self._deal_with(event)
 
-    async def _deal_with(self, event: events.Key) -> None:
+    async def _deal_with(self, event: events.Key | events.Paste) -> None:
         self._under_way = True
         self._turn += 1
         turn = self._turn

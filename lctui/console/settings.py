@@ -34,6 +34,10 @@ class Settings(BaseModel):
     """Plots of errors have a logarithmic axis."""
     smoothing: float = 0.0
     """How much plots are smoothed, 0 to below 1."""
+    pane: str = "errors"
+    """The run view's pane in front."""
+    alone: bool = False
+    """That pane has the whole screen."""
     details: bool = True
     """The selected run is shown beside the list."""
 

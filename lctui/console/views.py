@@ -6,7 +6,7 @@ Owns wording and choice of numbers; knows no screen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -64,26 +64,28 @@ def curve_of(history: RunHistory, name: str, colour: str, title: str = "") -> li
     return [Curve(title or name, history.steps["step"], history.steps[name], colour)] if len(history.steps) else []
 
 
-def progress_lines(summary: dict[str, Any], status: dict[str, Any], glyphs: Glyphs, width: int) -> list[Text]:
+def progress_lines(summary: dict[str, Any], progress: Mapping[str, float], glyphs: Glyphs, width: int) -> list[Text]:
     """Where a live run is: step, epoch and batch, and how long it will take."""
-    progress = status.get("progress") or {}
     room = max(min(width - 40, 40), 8)
-    phase = {"l_step": "LC", "reference": "reference", "waiting": "waiting", "finishing": "finishing"}.get(
-        str(progress.get("phase")), str(progress.get("phase") or "starting")
-    )
-    batches, epochs, steps = (max(int(progress.get(name) or 0), 1) for name in ("batches", "epochs", "steps"))
-    epoch = int(progress.get("epoch") or 0) + int(progress.get("batch") or 0) / batches
-    eta = progress.get("eta_seconds")
+
+    def count(name: str) -> int:
+        value = progress.get(name, 0.0)
+        return int(value) if math.isfinite(value) else 0
+
+    epochs, steps = max(count("epochs"), 1), max(count("steps"), 1)
+    epoch = count("epoch") + count("batch") / max(count("batches"), 1)
+    eta = summary["eta_seconds"]
     left = f"  ETA {duration(eta)}" if eta is not None and summary["status"] == "running" else ""
-    if progress.get("phase") == "reference":
-        words = f"reference epoch {min(int(epoch) + 1, epochs)}/{epochs}"
-        return [Text(glyphs.plain(f"{words:<24}{glyphs.bar(epoch / epochs, room)}{left}"))]
-    step = int(progress.get("step") or 0)
-    share = (step + min(epoch / epochs, 1)) / steps
-    words = f"{phase} step {min(step + 1, steps)}/{steps}"
+    shown_epoch = f"epoch {min(int(epoch) + 1, epochs)}/{epochs}"
+    if summary["phase"] == "reference":
+        return [Text(glyphs.plain(f"{'reference ' + shown_epoch:<24}{glyphs.bar(epoch / epochs, room)}{left}"))]
+    if summary["phase"] not in ("l_step", "finishing"):
+        return [Text(glyphs.plain("waits for a reference" if summary["phase"] == "waiting" else "starting"))]
+    share = (count("step") + min(epoch / epochs, 1)) / steps
+    words = f"LC step {min(count('step') + 1, steps)}/{steps}"
     first = Text(glyphs.plain(f"{words:<24}{glyphs.bar(share, room)}{left}"))
-    words = f"   epoch {min(int(epoch) + 1, epochs)}/{epochs}"
-    return [first, Text(glyphs.plain(f"{words:<24}{glyphs.bar(epoch % 1 if epoch < epochs else 1, room)}"))]
+    share = epoch % 1 if epoch < epochs else 1
+    return [first, Text(glyphs.plain(f"{'   ' + shown_epoch:<24}{glyphs.bar(share, room)}"))]
 
 
 def error_lines(history: RunHistory, width: int = 80) -> list[str]:
@@ -197,12 +199,21 @@ def tasks_export(history: RunHistory, name: str) -> Exportable | None:
     return Exportable(f"{name}-layers", Table.of(f"{name}: layers", TASK_COLUMNS, rows))
 
 
+def log_export(history: RunHistory, name: str) -> Exportable | None:
+    """A run's log as it is shown, a line an event."""
+    rows = [{"event": event_words(event)} for event in history.recent]
+    return Exportable(f"{name}-log", Table.of(f"{name}: log", (Column("event"),), rows)) if rows else None
+
+
 def plot_export(plot: Plot, stem: str, title: str) -> Exportable | None:
     """The curves of a plot as a figure, in full, whatever part of them is in view."""
-    series = [
-        Series(curve.name, list(curve.x), list(curve.y), "points" if curve.kind == "points" else "line")
-        for curve in plot.curves
-    ]
+    series = [_series(curve) for curve in plot.curves]
     if not series:
         return None
     return Exportable(stem, figure=Figure("curve", title, plot.x_title, "", log_y=plot.log_y, series=tuple(series)))
+
+
+def _series(curve: Curve) -> Series:
+    x, y = list(curve.x), list(curve.y)
+    length = min(len(x), len(y))  # a thread may be adding to one of them at this moment
+    return Series(curve.name, x[:length], y[:length], "points" if curve.kind == "points" else "line")

@@ -11,23 +11,32 @@ from typing import Any
 from lctui.errors import BadInput, RunFailed
 from lctui.runs import atomic
 from lctui.runs.locks import is_held
-from lctui.runs.status import HEARTBEAT_SECONDS, Status, starting
+from lctui.runs.status import AT_WORK, HEARTBEAT_SECONDS, Status, starting
 from lctui.runs.store import Run
 
 STOP_TIMEOUT_SECONDS = 120.0
 
 
+def ask_to_stop(run: Run) -> None:
+    """Asks the run's worker to stop after its batch, and does not wait for it.
+
+    Raises:
+        BadInput: it is not running.
+    """
+    status = run.status()
+    if status not in AT_WORK:
+        raise BadInput.one("", run.id, f"is not running: {status}")
+    run.file("stop").touch()
+
+
 def request_stop(run: Run, timeout: float = STOP_TIMEOUT_SECONDS) -> Status:
-    """Asks the run's worker to stop after its batch and waits until it has; returns the status then.
+    """As `ask_to_stop`, and waits until it has; returns the status then.
 
     Raises:
         BadInput: it is not running.
         RunFailed: it has not stopped in `timeout` seconds.
     """
-    status = run.status()
-    if status not in ("running", "stalled", "starting"):
-        raise BadInput.one("", run.id, f"is not running: {status}")
-    run.file("stop").touch()
+    ask_to_stop(run)
     deadline = time.monotonic() + timeout
     while is_held(run.file("lock")) or run.status() == "starting":
         if time.monotonic() > deadline:

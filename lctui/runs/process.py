@@ -83,6 +83,17 @@ def launch_worker(
 _children: list[subprocess.Popen[bytes]] = []
 
 
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command line of a module of lctui's; files of the folder that it runs in do not shadow modules."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def module_environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """An environment in which lctui is found where this process found it."""
+    paths = [str(Path(__file__).parents[2]), *filter(None, [base.get("PYTHONPATH")])]
+    return {**base, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 def launch(
     module: str,
     arguments: Sequence[str],
@@ -97,19 +108,16 @@ def launch(
     current one); `environment` holds variables that it has otherwise than the caller, None for those it has not.
     """
     variables: dict[str, str | None] = {**os.environ, **(environment or {})}
-    # -P keeps the current folder's files from shadowing modules; lctui itself is found where this process found it.
-    paths = [str(Path(__file__).parents[2]), *filter(None, [variables.get("PYTHONPATH")])]
-    variables["PYTHONPATH"] = os.pathsep.join(paths)
     with log.open("ab") as printed:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
+            module_command(module, *arguments),
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=printed,
             start_new_session=True,
             close_fds=True,
             cwd=where,
-            env={name: value for name, value in variables.items() if value is not None},
+            env=module_environment({name: value for name, value in variables.items() if value is not None}),
         )
     # Kept until they have ended, and looked at when the next one starts: a console leaves few zombies so.
     _children[:] = [*(other for other in _children if other.poll() is None), child]

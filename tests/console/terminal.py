@@ -107,9 +107,10 @@ class Terminal:
         met = condition if callable(condition) else lambda text: condition in text
         deadline = time.monotonic() + timeout
         while not met(self.text):
+            ended = self.process.poll() is not None
             left = deadline - time.monotonic()
-            if left <= 0 or (self.read(min(left, 0.5)) == b"" and self.process.poll() is not None):
-                state = "ended" if self.process.poll() is not None else "waits"
+            if not self.read(max(min(left, 0.5), 0)) and (ended or left <= 0) and not met(self.text):
+                state = "ended" if ended else "waits"
                 raise AssertionError(f"not seen: {condition!r}; the program {state}; the screen:\n{self.text}")
         return self.text
 

@@ -99,6 +99,17 @@ def test_filter_narrows_the_list_and_is_kept(console: Opened) -> None:
     run(test())
 
 
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_is_typed_into_the_filter_is_seen(console: Opened, width: int, height: int) -> None:
+    async def test() -> None:
+        async with console(width, height) as pilot:
+            await pilot.press("slash", *"ratio>")
+            await pilot.pause()
+            assert "ratio>" in text_of(pilot)
+
+    run(test())
+
+
 def test_a_filter_that_cannot_be_read_says_so_and_the_last_one_holds(console: Opened) -> None:
     async def test() -> None:
         async with console() as pilot:
@@ -261,6 +272,49 @@ def test_delete_asks_first(console: Opened, home: Path) -> None:
     run(test())
 
 
+def test_delete_leaves_marked_runs_alone_that_are_not_in_view(console: Opened, home: Path) -> None:
+    async def test() -> None:
+        async with console() as pilot:
+            await select(pilot, QUICKSTART)
+            await pilot.press("space", "slash", *"ternary", "enter", "d")
+            await pilot.pause()
+            assert "Delete nrvx-k-ternary?" in text_of(pilot)
+            await pilot.press("enter")
+            await pilot.pause()
+            assert (home / "runs" / "nrvx-k-ternary").exists()  # enter is no yes
+
+    run(test())
+
+
+ODD = ['{"state": "running", "progress": [1], "error": 7}', '{"state": 3, "progress": {"step": "x", "mu": {}}}', "[]"]
+
+
+@pytest.mark.parametrize("status", ODD)
+def test_odd_values_in_a_runs_files_are_no_end_of_the_console(console: Opened, home: Path, status: str) -> None:
+    folder = home / "runs" / QUICKSTART
+    (folder / "status.json").write_text(status)
+    (folder / "result.json").write_text('{"final": "x", "seconds": "long", "best": 3, "status": "finished"}')
+    odd = {
+        "event": "direct_compression",
+        "test_error_pct": "x",
+        "layers": [{"layers": 3, "nonzeros": None, "bits": "b"}],
+    }
+    step = {"event": "step", "step": 16, "layers": [{"layers": ["a"], "type": 5, "codebook": "x", "rank": None}]}
+    with (folder / "events.jsonl").open("a") as file:
+        file.write(json.dumps(odd) + "\n" + json.dumps(step) + "\n")
+
+    async def test() -> None:
+        async with console() as pilot:
+            await select(pilot, QUICKSTART)
+            await settled(pilot)
+            await pilot.press("enter")
+            await settled(pilot)
+            await until(pilot, lambda: "error %" in text_of(pilot))
+            assert isinstance(pilot.app.screen, RunScreen)
+
+    run(test())
+
+
 def test_a_folder_removed_while_open_is_said(console: Opened, home: Path) -> None:
     async def test() -> None:
         async with console() as pilot:
@@ -348,7 +402,7 @@ def test_a_home_that_is_no_folder_shows_no_runs_and_says_why_a_run_cannot_start(
     (tmp_path / "file").write_text("")
 
     async def test() -> None:
-        async with console(at=tmp_path / "file") as pilot:
+        async with console(at="file") as pilot:  # a short name: a toast folds long ones
             assert "no runs yet" in text_of(pilot)
             scheme = json.loads((Path(__file__).parents[2] / "schemes" / "quickstart.json").read_text())
             from lctui.scheme import Scheme

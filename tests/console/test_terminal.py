@@ -99,7 +99,7 @@ def test_quitting_says_what_goes_on(tmp_path: Path, environment: dict[str, str])
         terminal.wait("1 running")
         terminal.press("q")
         terminal.wait("1 run goes on; `lctui` shows them again")
-        terminal.process.wait(30)
+        terminal.wait(lambda _: terminal.process.poll() is not None)
         assert terminal.process.returncode == 0
     run = Run(tmp_path / "home" / "runs" / run_id)
     assert run.status() in ("starting", "running")
@@ -108,7 +108,7 @@ def test_quitting_says_what_goes_on(tmp_path: Path, environment: dict[str, str])
         terminal.press("s")
         terminal.wait("stopped", timeout=60)
         terminal.press("q")
-        terminal.process.wait(30)
+        terminal.wait(lambda _: terminal.process.poll() is not None)
     assert run.status() == "interrupted"
 
 
@@ -137,6 +137,38 @@ def test_a_study_is_queued_from_its_file_and_runs_one_after_another(
     ended = [event["time"] for run in store.all() for event in run.events() if event["event"] == "run_finished"]
     assert sorted(started)[1] > sorted(ended)[0]
     assert {path.suffix for path in (tmp_path / "exports").iterdir()} >= {".csv", ".png", ".svg"}
+
+
+def test_sigterm_gives_the_terminal_back(tmp_path: Path, environment: dict[str, str]) -> None:
+    with Terminal(lctui(), environment, folder=tmp_path) as terminal:
+        terminal.wait("no runs yet")
+        assert b"\x1b[?1049h" in terminal.raw
+        terminal.process.terminate()
+        terminal.wait(lambda _: terminal.process.poll() is not None)
+        while terminal.read(0.2):
+            pass
+        assert b"\x1b[?1049l" in terminal.raw
+
+
+def test_leaving_with_unsaved_work_asks(tmp_path: Path, environment: dict[str, str]) -> None:
+    with Terminal(lctui(), environment, folder=tmp_path) as terminal:
+        terminal.wait("no runs yet")
+        terminal.press("n")
+        terminal.wait("conv2")
+        terminal.press("p")
+        terminal.wait("kappa")
+        terminal.press("\x11")  # ctrl+q
+        terminal.wait("saved")
+        terminal.press("escape")
+        terminal.wait(lambda text: "not saved" not in text)
+        assert terminal.process.poll() is None
+
+
+def test_an_unknown_theme_is_bad_input(tmp_path: Path, environment: dict[str, str]) -> None:
+    with Terminal(lctui("--theme", "solarised-light"), environment, folder=tmp_path) as terminal:
+        terminal.wait("did you mean 'solarized-light'?")
+        terminal.wait(lambda _: terminal.process.poll() is not None)
+        assert terminal.process.returncode == 2
 
 
 def test_the_console_never_loads_torch(tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ class TitleLine(Lines):
         self.show([""])
 
     def write(self, left: str, right: str) -> None:
-        """Both ends of the line; the right one is dropped when there is no room."""
+        """Both ends of the line; of the right one, as many parts from its beginning as there is room for."""
+        while right and cell_len(left) + cell_len(right) + 3 > self.size.width:
+            right = right.rpartition("  ")[0].rstrip()
         room = self.size.width - cell_len(left) - cell_len(right) - 2
         text = Text(f" {left}{' ' * room}{right} " if room > 1 else f" {left}")
         text.stylize("bold", 0, len(left) + 1)

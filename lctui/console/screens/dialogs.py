@@ -27,9 +27,9 @@ _BOX = """
 
 
 class Confirm(ModalScreen[bool]):
-    """A yes-or-no question; only `y` and enter say yes."""
+    """A yes-or-no question about something that cannot be undone; only `y` says yes."""
 
-    BINDINGS = [Binding("y,enter", "answer(True)", "yes"), Binding("n,escape,q", "answer(False)", "no")]
+    BINDINGS = [Binding("y", "answer(True)", "yes"), Binding("n,escape,q,enter", "answer(False)", "no")]
     DEFAULT_CSS = _BOX.format(name="Confirm")
 
     def __init__(self, question: str) -> None:

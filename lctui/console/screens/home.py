@@ -54,6 +54,7 @@ class HomeScreen(ConsoleScreen):
         Binding("K,shift+up", "queue(-1)", "sooner in the queue", show=False),
         Binding("J,shift+down", "queue(1)", "later in the queue", show=False),
         Binding("d,delete", "delete", "delete", show=False),
+        Binding("escape", "no_filter", "no filter", show=False),
         Binding("tab", "pane", "next pane", show=False),
         Binding("i", "details", "details beside the list", show=False),
         Binding("q", "app.leave", "quit"),
@@ -69,7 +70,8 @@ class HomeScreen(ConsoleScreen):
     HomeScreen.-slim RunCard { width: 1fr; height: 12; }
     HomeScreen.-slim.-short RunCard { display: none; }
     HomeScreen.-plain RunCard { display: none; }
-    HomeScreen Input { border: none; height: 1; padding: 0 1; display: none; background: $boost; }
+    HomeScreen Input, HomeScreen Input:focus { border: none; height: 1; padding: 0 1; background: $boost; }
+    HomeScreen Input { display: none; }
     HomeScreen Input.-open { display: block; }
     HomeScreen #complaint { height: 1; color: $error; display: none; padding: 0 1; }
     HomeScreen #complaint.-open { display: block; }
@@ -187,11 +189,10 @@ class HomeScreen(ConsoleScreen):
         """Enter keeps the filter."""
         self._leave_filter()
 
-    def key_escape(self) -> None:
+    def action_no_filter(self) -> None:
         """Escape leaves the filter's line, or takes the filter off."""
-        box = self.query_one("#filter", Input)
-        if box.has_focus or self.app.settings.filter:
-            box.value = ""
+        self.app.settings.filter = ""
+        self.query_one("#filter", Input).value = ""
         self._leave_filter()
 
     def _leave_filter(self) -> None:
@@ -301,7 +302,10 @@ class HomeScreen(ConsoleScreen):
     @work
     async def action_delete(self) -> None:
         """Deletes the marked runs, or the one under the cursor, once confirmed."""
-        doomed = list(self.app.marked) or ([self.selected] if self.selected else [])
+        # Marks are made for comparing, and outlive filters: what is not in view, or not meant, must not go.
+        shown = {row.id for row in self.shown}
+        marked = [run_id for run_id in self.app.marked if run_id in shown]
+        doomed = marked if self.selected in marked else [self.selected] if self.selected else []
         names = ", ".join(doomed[:4]) + (f" and {len(doomed) - 4} more" if len(doomed) > 4 else "")
         question = self.app.glyphs.plain(f"Delete {names}? The results go too.")
         sure = await self.app.push_screen_wait(Confirm(question)) if doomed else False

@@ -27,6 +27,7 @@ from lctui.console.views import (
     error_lines,
     event_words,
     last,
+    log_export,
     number,
     plot_export,
     progress_lines,
@@ -91,8 +92,8 @@ class RunScreen(ConsoleScreen):
     def __init__(self, run_id: str) -> None:
         super().__init__()
         self.run_id = run_id
-        self._front = "errors"
-        self._alone = False
+        self._front = self.app.settings.pane if self.app.settings.pane in PANES else "errors"
+        self._alone = self.app.settings.alone
         self._reading: Worker[None] | None = None
         self._logged = 0
 
@@ -120,7 +121,7 @@ class RunScreen(ConsoleScreen):
             plot.log_y = self.app.settings.log_y
             plot.smoothing = self.app.settings.smoothing if name == "errors" else 0.0
         self._show_front()
-        self.query_one("#errors Plot").focus()
+        self.query(f"#{self._front} Plot, #{self._front} LineTable").first().focus()
         self.set_interval(FOLLOW_SECONDS, self._follow)
         self._follow()
 
@@ -175,10 +176,9 @@ class RunScreen(ConsoleScreen):
         summary, meta = follower.summary, follower.meta
         lines: list[str | Text] = []
         if summary["status"] in AT_WORK:
-            lines += progress_lines(summary, follower.status, glyphs, self.size.width)
+            lines += progress_lines(summary, follower.progress, glyphs, self.size.width)
         else:
-            seconds = follower.result.get("seconds")
-            took = f" in {duration(seconds)}" if seconds else ""
+            took = f" in {duration(follower.seconds)}" if isfinite(follower.seconds) else ""
             lines.append(f"{summary['status']}{took}, begun {age(summary['created'])} ago")
         if summary["error"]:
             lines.append(Text(glyphs.plain(f"{glyphs.error} {summary['error']}"), style="bold"))
@@ -197,8 +197,8 @@ class RunScreen(ConsoleScreen):
         return lines if self.size.width >= 80 else [*lines, right[1], right[0] + "   " + right[3]]
 
     def _artifact(self) -> str:
-        written = (self.follower.result.get("final") or {}).get("artifact_bytes")
-        return f"   artifact {written:,} bytes" if written else ""
+        written = self.follower.artifact_bytes
+        return f"   artifact {written:,.0f} bytes" if isfinite(written) else ""
 
     def _paint_plots(self) -> None:
         history = self.follower.history
@@ -210,14 +210,14 @@ class RunScreen(ConsoleScreen):
     def _paint_tasks(self) -> None:
         rows = []
         for place, task in enumerate(self.follower.history.tasks):
-            counted = next(
-                (n for n in ("rank", "nonzeros", "groups_kept", "bits") if any(map(isfinite, task.numbers[n]))), "bits"
-            )
+            # The last values say which number there is; a long history is looked at in a hundred places.
+            counted = next((name for name in COUNTED if any(map(isfinite, task.numbers[name][-8:]))), "bits")
+            stride = max(len(task.numbers[counted]) // 100, 1)
             cells = (
                 " ".join(task.layers),
                 task.type,
                 learned(task.last),
-                sparkline(task.numbers[counted], 12, ascii=self.app.glyphs.ascii),
+                sparkline(task.numbers[counted][::stride], 12, ascii=self.app.glyphs.ascii),
                 size_of(task.last.get("bits") or 0),
             )
             rows.append(Row(str(place), tuple(self.app.glyphs.plain(cell) for cell in cells)))
@@ -266,7 +266,9 @@ class RunScreen(ConsoleScreen):
     def _keep_look(self) -> None:
         """How the error plot was set with its own keys holds for the next one."""
         plot = self.query_one("#errors Plot", Plot)
-        self.app.settings.log_y, self.app.settings.smoothing = plot.log_y, plot.smoothing
+        settings = self.app.settings
+        settings.log_y, settings.smoothing = plot.log_y, plot.smoothing
+        settings.pane, settings.alone = self._front, self._alone
         save_settings(self.app.settings)
 
     def on_plot_cursor_moved(self, event: Plot.CursorMoved) -> None:
@@ -306,9 +308,11 @@ class RunScreen(ConsoleScreen):
         self.app.pop_screen()
 
     def exportable(self) -> Exportable | None:
-        """The pane in focus: a plot, or the layers' table."""
+        """The pane in focus: a plot, the log, or the layers' table."""
         focused = self.focused
         name = self.title_words().split("  ")[0]
         if isinstance(focused, Plot) and isinstance(pane := focused.parent, Vertical):
             return plot_export(focused, f"{name}-{pane.id}", f"{name}: {str(pane.border_title)[2:]}")
+        if self.focused is self.query_one("#events"):
+            return log_export(self.follower.history, name)
         return tasks_export(self.follower.history, name)
