@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -17,6 +18,7 @@ from lctui.console.legend import signs
 from lctui.console.palette import distinct
 from lctui.errors import printable
 from lctui.runs.follow import EventTail, RunHistory
+from lctui.runs.log import finite
 from lctui.runs.sample import sampled_events
 from lctui.runs.store import Run, Store
 
@@ -63,7 +65,7 @@ class Compared:
 def _number(result: dict[str, Any], block: str, name: str) -> float | None:
     found = result.get(block)
     value = found.get(name) if isinstance(found, dict) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isfinite(finite(value)) else None
 
 
 class Comparison:
@@ -143,7 +145,7 @@ class Reader:
             self._tell(file.known)
             if self._stopped.is_set() or (not self._new and self._stopped.wait(SETTLE_SECONDS)):
                 return
-        for file in self._files.values():
+        for file in list(self._files.values()):
             before = file.known
             while file.read() and not self._stopped.wait(PAUSE_SECONDS):
                 if self._new:

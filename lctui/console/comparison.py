@@ -10,15 +10,14 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan, nan
-from typing import TYPE_CHECKING, Any, Literal
+from math import isfinite, isnan
+from typing import Any, Literal
 
 from lctui.export import plots
 from lctui.headless.words import duration, percent, size_of, times
+from lctui.runs.follow import RunHistory, best_step
+from lctui.runs.log import finite
 from lctui.scheme.compressions import KINDS
-
-if TYPE_CHECKING:
-    from lctui.runs.follow import RunHistory
 
 Values = tuple[Any, ...]
 
@@ -91,15 +90,6 @@ class Steps:
 
 def _known(value: float) -> float | None:
     return None if isnan(value) else value
-
-
-def best_step(validation_errors: Sequence[float]) -> int | None:
-    """Where the lowest error stands, ties to the later; None where nothing was validated."""
-    best, lowest = None, nan
-    for place, error in enumerate(validation_errors):
-        if not isnan(error) and (best is None or error <= lowest):
-            best, lowest = place, error
-    return best
 
 
 @dataclass(frozen=True)
@@ -252,7 +242,7 @@ class Outcome:
         value: Any = result
         for name in self.path:
             value = value.get(name) if isinstance(value, Mapping) else None
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return value if isfinite(finite(value)) else None
 
     def text(self, value: float | None) -> str:
         """As a cell shows it."""

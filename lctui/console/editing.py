@@ -48,6 +48,7 @@ class Session(History):
         self.report: dict[str, Any] | None = None
         """The prediction of a valid scheme."""
         self._described: tuple[Any, NetInfo] | None = None
+        self._not_built: tuple[Any, str] | None = None
         self._owners: dict[str, int] = {}
         self.judge()
 
@@ -146,6 +147,17 @@ class Session(History):
         """The net of `net_key()` has been built and looked at."""
         self._described = (key, net)
         self.judge()
+
+    def fail_net(self, key: tuple[Any, Any], why: str) -> None:
+        """The net of `net_key()` cannot be built."""
+        self._not_built = (key, why)
+
+    @property
+    def net_error(self) -> str:
+        """Why the net cannot be shown; nothing if it can be, or has not been tried."""
+        if self._not_built is None or self._not_built[0] != self.net_key() or self.net_is_current():
+            return ""
+        return self._not_built[1]
 
     def problems_of(self, fields: Sequence[Bound]) -> tuple[dict[str, list[str]], list[Problem]]:
         """Problems by the place of the field that they belong to, and those that belong to none of these fields."""

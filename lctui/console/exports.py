@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
+from lctui.console.clipboard import LIMIT
 from lctui.errors import LctuiError, not_one_of
 from lctui.export.formats import WRITERS, Table, tab_separated, write_table
 from lctui.export.plots import DRAWN, Figure
+from lctui.runs.process import module_command, module_environment
 
 FOLDER = Path("exports")
 """Where exports go, under the folder that the console was started in."""
-
-_ROOT = Path(__file__).parents[2]
 
 
 class ExportError(LctuiError):
@@ -54,9 +53,24 @@ class Exportable:
         return tables + (DRAWN if self.figure is not None else ())
 
 
-def as_text(exportable: Exportable) -> str:
-    """What goes to the clipboard: the table, or a figure's numbers, separated by tabs for a spreadsheet."""
-    return tab_separated(exportable.numbers)
+def as_text(exportable: Exportable, limit: int = LIMIT) -> str:
+    """What goes to the clipboard: the table, or a figure's numbers, separated by tabs for a spreadsheet.
+
+    It ends with the line that reaches `limit` bytes, which are more than a terminal takes: no more than that is made of
+    the million numbers that a figure may have.
+    """
+    if exportable.table is None and exportable.figure is not None:
+        lines = tab_separated(exportable.figure.columns(), exportable.figure.rows())
+    else:
+        lines = tab_separated(exportable.numbers.columns, exportable.numbers.rows)
+    taken: list[str] = []
+    size = 0
+    for line in lines:
+        taken.append(line)
+        size += len(line.encode("utf-8", "replace"))
+        if size >= limit:
+            break
+    return "".join(taken)
 
 
 async def export(exportable: Exportable, folder: Path = FOLDER, formats: Sequence[str] = ()) -> list[Path]:
@@ -96,27 +110,29 @@ async def _in_thread(function: Callable[..., Any], *arguments: Any) -> None:
 
 async def _write(exportable: Exportable, paths: Mapping[str, Path]) -> None:
     for name in paths.keys() & WRITERS.keys():
-        await _in_thread(write_table, exportable.numbers, paths[name])
+        await _in_thread(_write_numbers, exportable, paths[name])
     drawn = [path for name, path in paths.items() if name in DRAWN]
     if drawn and exportable.figure is not None:
         await _draw(exportable.figure, drawn)
 
 
+def _write_numbers(exportable: Exportable, path: Path) -> None:
+    write_table(exportable.numbers, path)
+
+
 async def _draw(figure: Figure, paths: Sequence[Path]) -> None:
     """Draws in a process of its own, which ends with this task."""
-    request = await asyncio.to_thread(_request, figure, paths)
-    python_path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    pipe = asyncio.subprocess.PIPE
-    # -P keeps the current folder's files from shadowing modules.
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "lctui.export.figures"),
-        stdin=pipe,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=pipe,
-        env=os.environ | {"PYTHONPATH": python_path, "MPLBACKEND": "agg"},
-    )
+    with TemporaryFile() as request:
+        await _in_thread(_write_request, request, figure, paths)
+        process = await asyncio.create_subprocess_exec(
+            *module_command("lctui.export.figures"),
+            stdin=request,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=module_environment() | {"MPLBACKEND": "agg"},
+        )
     try:
-        _, said = await process.communicate(request)
+        _, said = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
@@ -126,8 +142,13 @@ async def _draw(figure: Figure, paths: Sequence[Path]) -> None:
         raise ExportError(lines[-1] if lines else f"the drawing process ended with {process.returncode}")
 
 
-def _request(figure: Figure, paths: Sequence[Path]) -> bytes:
-    return json.dumps({"figure": figure.to_json(), "paths": [str(path.absolute()) for path in paths]}).encode()
+def _write_request(file: IO[bytes], figure: Figure, paths: Sequence[Path]) -> None:
+    """In pieces: the whole as one text would hold the interface up for a second, though in a thread."""
+    file.write(b'{"figure": ')
+    for piece in figure.json_pieces():
+        file.write(piece.encode())
+    file.write(f', "paths": {json.dumps([str(path.absolute()) for path in paths])}}}'.encode())
+    file.seek(0)
 
 
 def slug(text: str) -> str:

@@ -12,13 +12,13 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from lctui.errors import printable
+from lctui.runs.process import module_command, module_environment
 
 MAX_REPLY = 1 << 27
 """Bytes; the longest replies hold codebooks of 65,536 values."""
@@ -27,8 +27,6 @@ TRIES = 2
 """A process that ends without a reply is replaced and asked again, once: it does so when a user's code has changed."""
 
 KILL_SECONDS = 5
-
-_ROOT = Path(__file__).parents[2]
 
 
 class InspectionError(Exception):
@@ -179,16 +177,15 @@ class _Process:
     @classmethod
     async def start(cls, home: Path, device: str) -> _Process:
         """Starts it, with stderr in a file without a name: a user's code may print there."""
-        paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `end`)
         try:
             popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lctui.inspector", "--home", str(home), "--device", device],
+                module_command("lctui.inspector", "--home", str(home), "--device", device),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,  # the terminal's signals are for the console
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                env=module_environment(),
             )
         except BaseException:
             errors.close()

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lctui
-from lctui.errors import BadInput
+from lctui.errors import BadInput, printable
 from lctui.runs import atomic
 from lctui.scheme.json_file import read_json
 
@@ -95,17 +98,56 @@ def templates() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def found(folders: Iterable[Path | None]) -> list[Path]:
-    """The JSON files in and under these folders, each once, in the order of the folders."""
+def found(folders: Iterable[Path | None], beside: Path | None = None) -> list[Path]:
+    """The JSON files in and under these folders, and in the folder of the file `beside`, each once, in this order.
+
+    What is below that folder is left out: it may be somebody's whole home.
+    """
     files: dict[Path, Path] = {}
-    for folder in folders:
+    listings = [folder.rglob("*.json") for folder in folders if folder is not None]
+    listings += [beside.parent.glob("*.json")] if beside is not None else []
+    for listing in listings:
         try:
-            listed = sorted(folder.rglob("*.json"))[:MOST] if folder is not None else []
+            for file in sorted(islice(listing, MOST)):
+                files.setdefault(file.absolute(), file)
         except OSError:
             continue
-        for file in listed:
-            files.setdefault(file.absolute(), file)
     return list(files.values())
+
+
+def path_from(text: str, inside: str = "") -> Path:
+    """The file that somebody has named; for a folder, the file `inside` it.
+
+    Raises:
+        OSError, ValueError: there can be no such file, or no way leads to it.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # no such user
+        raise ValueError(str(error)) from None
+    return path / inside if inside and path.is_dir() else path
+
+
+def why(error: Exception) -> str:
+    """What went wrong with a file, in a few words."""
+    return printable(str(getattr(error, "strerror", None) or error))
+
+
+@contextmanager
+def _interrupts_are_the_editors() -> Iterator[None]:
+    """Ctrl-C in the editor's terminal reaches this process too, and must not end it.
+
+    A handler that does nothing, and not SIG_IGN: that one the editor would inherit.
+    """
+    asked = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGQUIT)}
+    before = {each: handler for each, handler in asked.items() if handler is not None}  # None cannot be put back
+    try:
+        for each in before:
+            signal.signal(each, lambda *_: None)
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def edit_outside(text: str) -> str:
@@ -118,5 +160,6 @@ def edit_outside(text: str) -> str:
     with tempfile.TemporaryDirectory(prefix="lctui-") as folder:
         path = Path(folder) / "scheme.json"
         path.write_text(text, encoding="utf-8", errors="surrogatepass")
-        subprocess.run([*command, str(path)], check=False)
+        with _interrupts_are_the_editors():
+            subprocess.run([*command, str(path)], check=False)
         return path.read_text(encoding="utf-8-sig", errors="replace")

@@ -11,8 +11,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -83,10 +84,10 @@ def _csv_line(cells: Sequence[Cell]) -> str:
     return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
-def tab_separated(table: Table) -> str:
-    """A table to paste into a spreadsheet: every digit, a tab between cells, and no tab or line end within one."""
-    lines = [[column.name for column in table.columns], *table.rows]
-    return "".join("\t".join(_one_line(_plain(cell) or "") for cell in cells) + "\n" for cells in lines)
+def tab_separated(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    """A table to paste into a spreadsheet, line by line: every digit, tabs between cells, none within."""
+    for cells in chain([[column.name for column in columns]], rows):
+        yield "\t".join(_one_line(_plain(cell) or "") for cell in cells) + "\n"
 
 
 def _json(table: Table) -> str:

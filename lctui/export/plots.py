@@ -6,14 +6,19 @@ Draws nothing and loads nothing that could: `lctui.export.figures` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import compress
 from math import isfinite, nan
 from typing import Any, Literal, get_args
 
 from lctui.errors import BadInput
-from lctui.export.formats import Column, Table
+from lctui.export.formats import Cell, Column, Table
 from lctui.export.tables import run_labels
+from lctui.runs.follow import Columns, Follower
+from lctui.runs.log import finite
 from lctui.runs.store import Run
 
 Kind = Literal["curve", "pareto", "confusion", "histogram"]
@@ -22,13 +27,16 @@ Mark = Literal["line", "points", "step", "level", "stems"]
 DRAWN = ("png", "svg")
 """The formats that a figure can be drawn in."""
 
+_PIECE = 1000
+
 
 @dataclass(frozen=True)
 class Series:
     """Points with a name.
 
     `step` is a histogram's outline: `x` are its edges, one more than `y`.  `level` is a horizontal line at `y[0]`,
-    `stems` are vertical lines at `x`, up to `y`.  `labels` name the points, if anything does.
+    `stems` are vertical lines at `x`, up to `y`.  `labels` name the points, if anything does.  Columns of a history,
+    which another thread may be adding to, are copied, and cut to one length.
     """
 
     name: str
@@ -36,6 +44,12 @@ class Series:
     y: Sequence[float]
     kind: Mark = "line"
     labels: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.x, array) and isinstance(self.y, array):
+            length = min(len(self.x), len(self.y))
+            object.__setattr__(self, "x", self.x[:length])
+            object.__setattr__(self, "y", self.y[:length])
 
 
 @dataclass(frozen=True)
@@ -54,10 +68,20 @@ class Figure:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready: a number that is not finite, which JSON does not know, becomes null."""
-        record = asdict(self)
-        for series in record["series"]:
-            series |= {axis: [value if isfinite(value) else None for value in series[axis]] for axis in "xy"}
+        record: dict[str, Any] = json.loads("".join(self.json_pieces()))
         return record
+
+    def json_pieces(self) -> Iterator[str]:
+        """The figure as JSON, piece by piece: none is so long that writing it would hold other threads up."""
+        rest = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "series"}
+        yield json.dumps(rest)[:-1] + ', "series": ['
+        for n, each in enumerate(self.series):
+            yield f"{', ' if n else ''}{json.dumps({'name': each.name, 'kind': each.kind})[:-1]}"
+            for axis in ("x", "y", "labels"):
+                yield f', "{axis}": '
+                yield from _json_list(getattr(each, axis))
+            yield "}"
+        yield "]}"
 
     @classmethod
     def from_json(cls, record: Any) -> Figure:
@@ -92,17 +116,35 @@ class Figure:
 
     def data(self) -> Table:
         """The numbers that are drawn, one row a point; a confusion matrix as it stands."""
+        return Table(self.title, self.columns(), tuple(self.rows()))
+
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of `data`."""
         if self.kind == "confusion":
-            columns = [Column("true"), *(Column(name, form="count") for name in self.classes)]
-            named = zip(self.classes, self.matrix, strict=True)
-            return Table(self.title, tuple(columns), tuple((name, *map(_whole, row)) for name, row in named))
-        columns = [
+            return Column("true"), *(Column(name, form="count") for name in self.classes)
+        return (
             Column("series"),
             Column("x", self.x_title, "number"),
             Column("y", self.y_title, "number"),
             Column("label", detail=not any(each.labels for each in self.series)),
-        ]
-        return Table(self.title, tuple(columns), tuple(row for each in self.series for row in _points(each)))
+        )
+
+    def rows(self) -> Iterator[tuple[Cell, ...]]:
+        """The rows of `data`, one after another: there may be a million."""
+        if self.kind == "confusion":
+            for name, row in zip(self.classes, self.matrix, strict=True):
+                yield name, *map(_whole, row)
+        else:
+            for each in self.series:
+                yield from _points(each)
+
+
+def _json_list(values: Sequence[Any]) -> Iterator[str]:
+    yield "["
+    for start in range(0, len(values), _PIECE):
+        piece = [None if isinstance(v, float) and not isfinite(v) else v for v in values[start : start + _PIECE]]
+        yield f"{', ' if start else ''}{json.dumps(piece)[1:-1]}"
+    yield "]"
 
 
 def _series(record: dict[str, Any]) -> Series:
@@ -136,15 +178,15 @@ def run_figures(runs: Sequence[Run]) -> dict[str, Figure]:
 
     Runs without an LC step yet are left out.
     """
-    steps = {run: [event for event in run.events() if event["event"] == "step"] for run in runs}
-    runs = [run for run in runs if steps[run]]
+    measured = {run: _Measured.of(run) for run in runs}
+    runs = [run for run in runs if measured[run].steps]
     if not runs:
         return {}
-    labels = run_labels(runs)
-    gaps = tuple(_by_step(label, steps[run], "gap") for run, label in zip(runs, labels, strict=True))
+    labels, read = run_labels(runs), [measured[run] for run in runs]
+    gaps = tuple(replace(each.gap, name=label) for label, each in zip(labels, read, strict=True))
     title = labels[0] if len(runs) == 1 else ""
     figures = {
-        "error": _errors_of_one(runs[0], title) if len(runs) == 1 else _test_errors(runs, labels),
+        "error": _errors_of_one(read[0], title) if len(runs) == 1 else _test_errors(read, labels),
         "gap": Figure("curve", title, "LC step", "‖w − Δ(Θ)‖", log_y=_spans_decades(gaps), series=gaps),
     }
     if len(runs) > 1:
@@ -152,19 +194,49 @@ def run_figures(runs: Sequence[Run]) -> dict[str, Figure]:
     return figures
 
 
-def _errors_of_one(run: Run, title: str) -> Figure:
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the figures show of a run: errors of each split, direct compression as step 0, and the gap, by LC step."""
+
+    steps: int
+    errors: Mapping[str, Series]
+    gap: Series
+    reference: float | None
+
+    @classmethod
+    def of(cls, run: Run) -> _Measured:
+        """Reads the run's log, once."""
+        log = Follower(run.file("events.jsonl"))
+        while log.read():
+            continue
+        history = log.history
+        direct = history.direct or {}
+        errors = {split: _by_step(split, history.steps, f"{split}_error_pct", direct) for split in _SPLITS}
+        reference = (history.reference_errors or {}).get("test_error_pct")
+        return cls(len(history.steps), errors, _by_step("gap", history.steps, "gap", {}), reference)
+
+
+def _by_step(name: str, steps: Columns, what: str, at_zero: Mapping[str, Any]) -> Series:
+    """The points that have both numbers."""
+    x, y = array("d", [0.0]), array("d", [finite(at_zero.get(what))])
+    x.extend(steps["step"])
+    y.extend(steps[what])
+    whole = [isfinite(a) and isfinite(b) for a, b in zip(x, y, strict=True)]
+    return Series(name, array("d", compress(x, whole)), array("d", compress(y, whole)))
+
+
+def _errors_of_one(run: _Measured, title: str) -> Figure:
     """Train, validation and test error by LC step, direct compression as step 0, and the reference's test error."""
-    splits = ("train", "validation", "test")
-    curves = [_by_step(split, _from_direct(run), f"{split}_error_pct") for split in splits]
-    series = tuple(curve for curve in curves if len(curve.x))
-    return _error_figure(title, series, _reference_error(run))
+    series = tuple(each for each in run.errors.values() if len(each.x))
+    return _error_figure(title, series, run.reference)
 
 
-def _test_errors(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
-    series = tuple(
-        _by_step(label, _from_direct(run), "test_error_pct") for run, label in zip(runs, labels, strict=True)
-    )
-    references = {_reference_error(run) for run in runs}
+def _test_errors(runs: Sequence[_Measured], labels: Sequence[str]) -> Figure:
+    series = tuple(replace(run.errors["test"], name=label) for run, label in zip(runs, labels, strict=True))
+    references = {run.reference for run in runs}
     return _error_figure("", series, references.pop() if len(references) == 1 else None, "test error (%)")
 
 
@@ -186,23 +258,6 @@ def error_against_ratio(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
     points = Series("runs", x, y, "points", tuple(label for label, _ in shown))
     wide = bool(x) and max(x) > 10 * min(x)
     return Figure("pareto", "", "compression ratio", "test error (%)", log_x=wide, series=(points,))
-
-
-def _from_direct(run: Run) -> list[dict[str, Any]]:
-    events = run.events()
-    direct = [event | {"step": 0} for event in events if event["event"] == "direct_compression"]
-    return direct[-1:] + [event for event in events if event["event"] == "step"]
-
-
-def _by_step(name: str, events: Sequence[dict[str, Any]], what: str) -> Series:
-    found = [(event.get("step"), event.get(what)) for event in events]
-    points = [(float(x), float(y)) for x, y in found if isinstance(x, int | float) and isinstance(y, int | float)]
-    return Series(name, tuple(x for x, _ in points), tuple(y for _, y in points))
-
-
-def _reference_error(run: Run) -> float | None:
-    found = [event.get("test_error_pct") for event in run.events() if event["event"] == "reference_finished"]
-    return found[-1] if found else None
 
 
 def _spans_decades(series: Iterable[Series]) -> bool:

@@ -10,12 +10,14 @@ from typing import Any
 
 from lctui.errors import printable
 from lctui.runs.queue import Queue
+from lctui.runs.status import AT_WORK, Status
 from lctui.runs.store import Run, Store
 from lctui.scheme import Scheme
 from lctui.scheme.study import Study
 
-UNDER_WAY = ("queued", "starting", "running", "stalled")
-AT_REST = ("interrupted", "crashed")
+UNDER_WAY: tuple[Status, ...] = ("queued", *AT_WORK)
+RESUMABLE: tuple[Status, ...] = ("interrupted", "crashed")
+"""A member that stands so goes on where it stopped; one that failed or diverged would only do so again."""
 
 Comparable = Callable[[Scheme, list[Run]], list[Run]]
 """Which of a scheme's earlier runs were made with the code and the data of today."""
@@ -40,7 +42,7 @@ def queue_study(
             continue
         twin = _twin(scheme, known.get(fingerprint, []), comparable)
         status = twin.status() if twin is not None else None
-        if twin is None or status in AT_REST:
+        if twin is None or status in RESUMABLE:
             works[fingerprint] = twin or scheme
         else:
             say(f"{name}: {'already done' if status == 'finished' else status}: run {twin.id}")
@@ -54,7 +56,7 @@ def _twin(scheme: Scheme, twins: list[Run], comparable: Comparable) -> Run | Non
         by_status.setdefault(run.status(), []).append(run)
     if under_way := [run for status in UNDER_WAY for run in by_status.get(status, [])]:
         return under_way[0]
-    at_rest = [run for status in AT_REST for run in by_status.get(status, [])]
+    at_rest = [run for status in RESUMABLE for run in by_status.get(status, [])]
     begun = [run for run in at_rest if run.file("events.jsonl").exists()]
     compared = by_status.get("finished", []) + begun
     # One that never began, its place in the queue having been cancelled, is as good as new.

@@ -67,6 +67,6 @@ def prepare_to_resume(run: Run) -> None:
         raise BadInput.one("", run.id, f"is finished; `lctui show {run.id}` shows its result")
     if status == "queued":
         raise BadInput.one("", run.id, "is queued; `lctui queue` shows its place")
-    if status in ("running", "stalled", "starting"):
+    if status in AT_WORK:
         raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
     run.file("stop").unlink(missing_ok=True)

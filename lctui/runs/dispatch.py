@@ -68,13 +68,13 @@ def _work(run: Run, home: Path) -> None:
     meta = run.read("meta.json")
     origin = _object(meta.get("queued"))
     named, variables = origin.get("folder"), _object(origin.get("environment"))
-    where = Path(named) if isinstance(named, str) and Path(named).is_dir() else home
+    where = Path(named) if isinstance(named, str) and "\0" not in named and Path(named).is_dir() else home
     environment = {name: value for name, value in variables.items() if value is None or isinstance(value, str)}
     try:
         device = str(meta.get("requested_device", "auto"))
         worker = launch_worker(run.folder, home, device, where=where, environment=environment)
-    except OSError as error:
-        _bury(run, f"no worker could be started: {error.strerror or error}")
+    except (OSError, ValueError, TypeError) as error:  # the last two: a damaged meta.json, with a NUL in a name, say
+        _bury(run, f"no worker could be started: {getattr(error, 'strerror', None) or error}")
         return
     logger.info("%s: worker %d", run.id, worker.pid)
     code = worker.wait()

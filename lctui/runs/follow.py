@@ -7,18 +7,19 @@ Owns the columns of numbers, what each task learned last and the latest events; 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from math import nan
+from math import inf, isfinite, nan
 from pathlib import Path
+from typing import Any
 
 from lctui.runs.columns import Columns, numbers
-from lctui.runs.log import Resumption
+from lctui.runs.log import Resumption, finite
 from lctui.runs.sample import sampled_events
 from lctui.runs.tail import BATCH_BYTES, EventTail, Record
 
-__all__ = ["Columns", "EventTail", "Follower", "RunHistory", "TaskHistory", "histories"]
+__all__ = ["Columns", "EventTail", "Follower", "RunHistory", "TaskHistory", "best_step", "histories"]
 
 SAMPLE_ABOVE = 8 << 20
 """Bytes of a log that is sampled first: smaller ones are read at once."""
@@ -41,17 +42,22 @@ class TaskHistory:
     type: str = ""
     numbers: Columns = field(default_factory=lambda: Columns(*_LEARNED))
     last: Record = field(default_factory=dict)
+    _described: Record | None = field(default=None, repr=False)
 
     def describe(self, latest: Record) -> None:
-        """Takes the latest report as what the task is."""
+        """Takes the latest report as what the task is; whoever wrote it, what is kept can be worded."""
+        if latest is self._described:
+            return
+        self._described = latest
         names, kind = latest.get("layers"), latest.get("type")
         self.layers = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
         self.type = kind if isinstance(kind, str) else ""
-        self.last = latest
+        self.last = _sound(latest) | ({"layers": list(self.layers)} if "layers" in latest else {})
 
     def describe_by_numbers(self) -> None:
         """Takes the last row for the latest report: the run went back further than is remembered in full."""
         known = {name: self.numbers[name][-1] for name in self.numbers.names}
+        self._described = None
         self.last = {"layers": list(self.layers), "type": self.type}
         self.last |= {name: int(value) for name, value in known.items() if value == value}
 
@@ -92,6 +98,10 @@ class RunHistory:
         self._take(batch)
         self._describe_tasks()
 
+    def best_step(self) -> int | None:
+        """The place of the step of lowest validation error, ties to the later; None without validation."""
+        return best_step(self.steps["validation_error_pct"])
+
     def _take(self, events: list[Record]) -> None:
         """Events between two resumptions: kinds do not mix, so that each goes into its columns in one piece."""
         kinds: dict[str, list[Record]] = {}
@@ -99,8 +109,8 @@ class RunHistory:
             kinds.setdefault(event["event"], []).append(event)
         self._take_steps(kinds.get("step", []))
         self.reference.extend(kinds.get("reference_epoch", []))
-        self.direct = kinds.get("direct_compression", [self.direct])[-1]
-        self.reference_errors = kinds.get("reference_finished", [self.reference_errors])[-1]
+        self.direct = _measured(kinds.get("direct_compression", [self.direct])[-1])
+        self.reference_errors = _measured(kinds.get("reference_finished", [self.reference_errors])[-1])
         self._take_epochs(kinds.pop("epoch", []))
         if kinds:
             told = [event for event in events if event["event"] != "epoch"]
@@ -180,6 +190,15 @@ class Follower:
         return bool(events) or self._tail.restarted
 
 
+def best_step(validation_errors: Sequence[float]) -> int | None:
+    """Where the lowest error stands, ties to the later; None where nothing was validated."""
+    best, lowest = None, inf
+    for place, error in enumerate(validation_errors):
+        if error <= lowest and isfinite(error):
+            best, lowest = place, error
+    return best
+
+
 def histories(path: Path, sample_above: int = SAMPLE_ABOVE, follower: Follower | None = None) -> Iterator[RunHistory]:
     """The history of a run, at least once: of a large log a sample first, then all of it as it grows by batches.
 
@@ -209,6 +228,32 @@ def _layers_of(event: Record) -> list[Record]:
     return [each if isinstance(each, dict) else {} for each in layers] if isinstance(layers, list) else []
 
 
+def _sound(task: Record) -> Record:
+    """What a task is said to have learned, without what is not of the kind that its name says."""
+    kept = {name: value for name, value in task.items() if name not in _LEARNED or isfinite(finite(value))}
+    codebook, parts = task.get("codebook", []), task.get("parts", [])
+    if not isinstance(codebook, list) or not all(map(isfinite, numbers(codebook))):
+        del kept["codebook"]
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        del kept["parts"]
+    elif parts:
+        kept["parts"] = [_sound(part) for part in parts]
+    return kept
+
+
+def _measured(event: Record | None) -> Record | None:
+    """An event that measures a net, with None for a measure that is no number."""
+    if event is None:
+        return None
+    named = [name for name in (*_ERRORS, *_SIZES) if name in event]
+    return event | {name: None for name in named if not isfinite(finite(event[name]))}
+
+
+def _in_range(value: Any) -> Any:
+    """A value of an event; None for an integer beyond what a float holds, which no wording gets along with."""
+    return None if type(value) is int and not isfinite(finite(value)) else value
+
+
 def _without_layers(event: Record) -> Record:
     """An event without what the tasks learned: codebooks can be large."""
-    return {name: value for name, value in event.items() if name != "layers"} if "layers" in event else event
+    return {name: _in_range(value) for name, value in event.items() if name != "layers"}

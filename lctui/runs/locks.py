@@ -22,20 +22,25 @@ class Lock:
     def acquire(self) -> bool:
         """Takes the lock if nobody has it; says whether it did."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        while not _try(descriptor, fcntl.LOCK_EX):
-            # Refused by a holder, or for a moment by somebody who asks `is_held`: only a holder refuses to share.
-            if not _try(descriptor, fcntl.LOCK_SH):
-                os.close(descriptor)
-                return False
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.sched_yield()
-        self._descriptor = descriptor
-        return True
+        try:
+            taken = _take(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        if taken:
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
+        return taken
 
     def wait(self) -> None:
         """Takes the lock as soon as nobody else has it."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            os.close(descriptor)
+            raise
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -54,7 +59,7 @@ class Lock:
 
 
 def is_held(path: Path) -> bool:
-    """Does a living process hold the lock?"""
+    """Does a living process hold the lock?  Not as far as anybody knows where the file system has no locks."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -62,8 +67,21 @@ def is_held(path: Path) -> bool:
     try:
         # A shared request disturbs no other reader and is refused only by a holder.
         return not _try(descriptor, fcntl.LOCK_SH)
+    except OSError:  # ENOLCK, say, on a network's file system
+        return False
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    """Takes the lock unless somebody holds it."""
+    while not _try(descriptor, fcntl.LOCK_EX):
+        # Refused by a holder, or for a moment by somebody who asks `is_held`: only a holder refuses to share.
+        if not _try(descriptor, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.sched_yield()
+    return True
 
 
 def _try(descriptor: int, kind: int) -> bool:

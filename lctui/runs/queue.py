@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,22 +63,37 @@ class Queue:
         """Puts schemes at the end, each in a new run folder; a run at rest in their place is to go on where it stopped.
 
         Raises:
-            BadInput: no such device, a run that is not at rest, or a home that cannot be written to.
+            BadInput: no such device, a run that is not at rest, or a home that cannot be written to.  What was queued
+                before is queued all the same, and is run.
         """
         require_device_name(device)
         lane, added = lane_of(device), list[Run]()
         with _writing(self.store.home):
             self.store.home.mkdir(parents=True, exist_ok=True)
         # The lock is held for some runs at a time: nobody waits long for it while thousands are added.
-        for start in range(0, len(works), CHUNK):
-            with self._locked():
-                order = self._read()
-                runs = [self._queued(work, device, lane, study) for work in works[start : start + CHUNK]]
-                order.waiting += [Entry(run.id, lane) for run in runs]
-                self._write(order)
-            added += runs
+        try:
+            for start in range(0, len(works), CHUNK):
+                with self._locked():
+                    self._add_some(works[start : start + CHUNK], added, device, lane, study)
+        except BaseException:
+            if added:
+                with suppress(BadInput):  # what went wrong first is what is told
+                    self.ensure_dispatcher()
+            raise
         self.ensure_dispatcher()
         return added
+
+    def _add_some(
+        self, works: Sequence[Scheme | Run], added: list[Run], device: str, lane: str, study: str | None
+    ) -> None:
+        """Queues some runs, and adds to `added` each that is queued, also where a later one cannot be."""
+        order = self._read()
+        try:
+            for work in works:
+                added.append(self._queued(work, device, lane, study))
+                order.waiting.append(Entry(added[-1].id, lane))
+        finally:
+            self._write(order)
 
     def _queued(self, work: Scheme | Run, device: str, lane: str, study: str | None) -> Run:
         """A run folder in state queued, which knows from where its worker is to be started."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from lctui.runs import atomic
 from lctui.runs.locks import is_held
-from lctui.runs.log import now
+from lctui.runs.log import finite, now
 from lctui.runs.process import this_process
 
 State = Literal["queued", "starting", "running", "finished", "failed", "diverged", "interrupted"]
@@ -128,14 +128,15 @@ def derive(folder: Path) -> Status:
     held = is_held(folder / "lock")
     status = atomic.read_json(folder / "status.json")
     status = status if isinstance(status, dict) else {}
-    beat = status.get("heartbeat_unix")
-    age = time.time() - beat if isinstance(beat, int | float) else None
+    # nan, which is neither young nor old, where there is no heartbeat.
+    age = time.time() - finite(status.get("heartbeat_unix"))
     if held:
-        return "stalled" if age is not None and age > STALLED_AFTER_SECONDS else "running"
+        return "stalled" if age > STALLED_AFTER_SECONDS else "running"
     state = status.get("state")
     if state in ("queued", "finished", "failed", "diverged", "interrupted"):
         return state
-    if state == "starting" and age is not None and age < START_GRACE_SECONDS:
+    # A heartbeat of the future was written before the clock was set back: it is not young until the clock is there.
+    if state == "starting" and abs(age) < START_GRACE_SECONDS:
         return "starting"
     # One that has begun since the lock was asked has not crashed.
     return "running" if is_held(folder / "lock") else "crashed"

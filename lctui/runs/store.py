@@ -20,8 +20,8 @@ import platformdirs
 
 from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
-from lctui.runs.log import now, read_events
-from lctui.runs.status import Status, derive, words
+from lctui.runs.log import finite, now, read_events
+from lctui.runs.status import AT_WORK, Status, derive, words
 
 if TYPE_CHECKING:
     from lctui.scheme import Scheme
@@ -113,7 +113,7 @@ def _text(value: dict[str, Any], name: str) -> str | None:
 
 def _number(value: dict[str, Any], name: str) -> float | None:
     found = value.get(name)
-    return found if isinstance(found, int | float) and not isinstance(found, bool) and isfinite(found) else None
+    return found if isfinite(finite(found)) else None
 
 
 class Store:
@@ -122,6 +122,7 @@ class Store:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.runs_folder = home / "runs"
+        self._swept = False
 
     def create(self, scheme: Scheme, meta: dict[str, Any], state: Literal["starting", "queued"] = "starting") -> Run:
         """A new run folder with its scheme, `meta` and first status; it appears whole or not at all.
@@ -129,20 +130,23 @@ class Store:
         Raises:
             BadInput: the home cannot be written to.
         """
+        if not self._swept:
+            self._sweep()
+        draft = self.runs_folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            self.runs_folder.mkdir(parents=True, exist_ok=True)
-            draft = self.runs_folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
-            draft.mkdir()
+            draft.mkdir(parents=True)
             atomic.write_json(draft / "scheme.json", scheme.dump())
             atomic.write_json(draft / "meta.json", {"created": now(), **meta})
             atomic.write_json(draft / "status.json", words(state))
-        except OSError as error:
-            raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
-        while True:
-            folder = self.runs_folder / new_id(scheme.name)
-            if not folder.exists():
-                draft.rename(folder)
-                return Run(folder)
+            while (folder := self.runs_folder / new_id(scheme.name)).exists():
+                continue
+            draft.rename(folder)
+        except BaseException as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
+            raise
+        return Run(folder)
 
     def folders(self) -> list[Run]:
         """Every run, in no order."""
@@ -181,15 +185,23 @@ class Store:
         """Deletes a run that is not running; a queued one is for `Queue.remove`, which sees that it is not started.
 
         Raises:
-            BadInput: it is running, or queued.
+            BadInput: it is running, or queued, or cannot be taken away.
         """
         status = run.status()
-        if status in ("running", "stalled", "starting", "queued"):
+        if status in (*AT_WORK, "queued"):
             raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
         # Out of sight first, so that nobody opens a half-deleted run.
-        doomed = run.folder.with_name(f".removed-{run.id}-{secrets.token_hex(4)}")
-        run.folder.rename(doomed)
-        shutil.rmtree(doomed)
+        try:
+            run.folder.rename(run.folder.with_name(f".removed-{run.id}-{secrets.token_hex(4)}"))
+        except OSError as error:
+            raise BadInput.one("", run.id, f"cannot be removed: {error.strerror}") from None
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Deletes runs that are out of sight, of earlier removals too; what still resists is left for the next time."""
+        self._swept = True
+        for folder in self.runs_folder.glob(".removed-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def twins(self, fingerprint: str) -> list[Run]:
         """Runs of the same scheme, newest first."""

@@ -18,6 +18,8 @@ from lctui.console.screens.editor import EditorScreen
 from lctui.runs.store import Run, Store
 from lctui.scheme import Scheme
 
+NO_REFERENCE = "no reference net yet: the first run of this model, data and seed trains it"
+
 
 def piloted(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """A test that runs in an event loop of its own."""
@@ -35,12 +37,21 @@ class Echo(Inspection):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.asked: list[dict[str, Any]] = []
+        self.nets: list[dict[str, Any]] = []
+        self.trained = False
+
+    async def net(self, scheme: dict[str, Any], source: str | Path = "") -> dict[str, Any]:
+        """A net of one layer; `bad:net` cannot be built."""
+        self.nets.append(scheme)
+        if scheme["model"]["factory"] == "bad:net":
+            raise InspectionError("boom")
+        return {"layers": [{"name": "fc", "kind": "Linear", "shape": [10, 784], "pixels": 1}], "others": 10}
 
     async def direct(self, scheme: dict[str, Any], source: str | Path = "") -> dict[str, Any]:
         """As the process would, without the error of a net."""
         self.asked.append(scheme)
-        if scheme["seed"] == 13:
-            raise InspectionError("no reference yet: it is trained when a run first needs it")
+        if scheme["seed"] == 13 and not self.trained:
+            raise InspectionError(NO_REFERENCE)
         kept = [task["how"].get("kappa") for task in scheme["compress"] if isinstance(task["how"], dict)]
         error = {"error_pct": 4.5, "split": "validation", "images": 490, "reference_error_pct": 0.49}
         return {**error, "compression_ratio": 21.8, "compressed_bits": 1, "kept": kept}
@@ -66,6 +77,7 @@ class EditorApp(App[None]):
         self.said: list[str] = []
         self.started: list[Scheme] = []
         self.opened: list[str] = []
+        self.resumed = 0
         self.editor = EditorScreen(scheme, path)
 
     async def on_mount(self) -> None:
@@ -93,11 +105,16 @@ class EditorApp(App[None]):
         self.started += schemes
         return [self.store.create(scheme, {}, "queued") for scheme in schemes]
 
+    async def attempt(self, action: Callable[..., Any], *args: Any) -> Any:
+        """At once; nothing goes wrong here."""
+        return action(*args)
+
     def open_run(self, run_id: str) -> None:
         """Kept, to be looked at."""
         self.opened.append(run_id)
 
     @contextmanager
     def suspend(self) -> Iterator[None]:
-        """There is no terminal to hand over: the editor of the tests needs none."""
+        """There is no terminal to hand over: the editor of the tests needs none; errors are not looked after."""
         yield
+        self.resumed += 1

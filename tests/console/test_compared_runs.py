@@ -60,6 +60,22 @@ def test_large_logs_are_sampled_before_any_is_read_in_full(home: Path, monkeypat
     assert all(run.best("gap")[0] == run.result["best"]["step"] for run in told)
 
 
+def test_a_run_may_join_while_others_are_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compared_runs, "SAMPLE_ABOVE", 5_000)
+    latest: dict[str, Compared] = {}
+
+    def tell(run: Compared) -> None:
+        latest[run.id] = run
+        if run.id == RECORDED[0] and run.steps is not None and not run.steps.sampled:
+            reading.add(RECORDED[2:3])  # now the others are being read in full
+
+    reading = Reader(Store(home), tell, Flag())
+    reading.add(RECORDED[:2])
+    reading.read()
+    assert sorted(latest) == RECORDED[:3]
+    assert all(run.steps is not None and not run.steps.sampled for run in latest.values())
+
+
 def test_a_run_that_goes_on_is_followed(home: Path) -> None:
     folder = home / "runs" / RUN
     lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
@@ -150,3 +166,9 @@ def test_runs_that_share_a_name_are_told_by_their_ids() -> None:
     comparison = Comparison(["aaaa-x", "bbbb-x", "cccc-y"], None)
     comparison.runs |= {run_id: Compared(run_id, name=run_id[5:]) for run_id in comparison.ids}
     assert [comparison.name(run_id) for run_id in comparison.ids] == ["aaaa-x", "bbbb-x", "y"]
+
+
+def test_numbers_of_a_result_that_are_none_are_left_out() -> None:
+    result = {"final": {"gap": 10**400, "mu": "1", "loss": 2}, "best": {"step": float("nan")}}
+    run = Compared("abcd-x", result=result)
+    assert (run.final("gap"), run.final("mu"), run.final("loss"), run.best("gap")) == (None, None, 2, (None, None))

@@ -17,7 +17,6 @@ from lctui.console.comparison import (
     OUTCOMES,
     Point,
     Steps,
-    best_step,
     comparable,
     differences,
     pareto_front,
@@ -25,6 +24,7 @@ from lctui.console.comparison import (
     value_text,
 )
 from lctui.runs.facts import facts_of
+from lctui.runs.follow import best_step
 from lctui.runs.store import Run
 
 RUNS = Path(__file__).parent.parent / "data" / "home" / "runs"

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from lctui.console import scheme_files
+from lctui.console.forms import Row
 from lctui.console.inspection import Inspection
+from lctui.console.screens import editor_questions
+from lctui.console.screens.dialogs import Ask
 from lctui.console.widgets.choice import Choice
 from lctui.console.widgets.form import FieldRow, Line
+from lctui.console.widgets.plot import Plot
 from lctui.scheme import Scheme
 from lctui.scheme.net import lenet5
 from lctui.scheme.report import check_report
@@ -68,6 +76,12 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
             return
         await pilot.pause(0.02)
     raise AssertionError("it did not come about")
+
+
+async def dialog(pilot: Pilot[None], app: EditorApp, key: str) -> None:
+    """A key that asks something, once it has: files are looked for first."""
+    await pilot.press(key)
+    await until(pilot, lambda: app.screen is not app.editor and app.focused is not None)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -291,21 +305,26 @@ async def test_opening_and_templates(tmp_path: Path) -> None:
     copy_of(TABLE6_3, Path("schemes"))
     app = EditorApp(tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("o", "enter")
+        await dialog(pilot, app, "o")
+        await pilot.press("enter")
         await pilot.pause()
         assert app.editor.session.path == Path("schemes/table6-3.json") and not app.editor.session.dirty
         assert list(task_cells(app)) == ["layer:conv1", "layer:conv2", "layer:fc1", "layer:fc2"]
-        await pilot.press("minus", "n", "enter")  # unsaved: asks first
+        await pilot.press("minus")
+        await dialog(pilot, app, "n")
+        await pilot.press("enter")  # unsaved: asks first
         await pilot.pause()
         await pilot.press("n")
         assert app.editor.session.path is not None
-        await pilot.press("n", "enter")
+        await dialog(pilot, app, "n")
+        await pilot.press("enter")
         await pilot.pause()
         await pilot.press("y")
         await pilot.pause()
         assert app.editor.session.path is None and app.editor.session.raw["compress"] == []
-        await pilot.press("o", "end", "enter")
-        await pilot.pause()
+        await dialog(pilot, app, "o")
+        await pilot.press(*"another", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
         await type_in(pilot, str(ROOT / "schemes" / "quickstart.json"))
         await pilot.press("enter")
         await pilot.pause()
@@ -367,6 +386,7 @@ async def test_an_editor_that_is_not_there(tmp_path: Path, monkeypatch: pytest.M
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("E")
         assert "the editor cannot be started" in app.said[-1]
+        assert app.resumed == 1  # the screen is back
 
 
 @piloted
@@ -388,6 +408,7 @@ async def test_running(tmp_path: Path) -> None:
         await pilot.press("p", *"9999", "escape", "r")
         assert app.started == [] and "problems" in app.said[-1]
         await pilot.press("u", "r")
+        await until(pilot, lambda: app.opened)
         assert app.started == [Scheme.load(TABLE6_3)] and len(app.opened) == 1
 
 
@@ -405,6 +426,151 @@ async def test_leaving_asks_for_what_is_unsaved(tmp_path: Path) -> None:
         assert app.screen is not app.editor and Scheme.load("schemes/scheme.json")
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "x" * 300, "bad\0name"])
+@piloted
+async def test_a_slip_in_save_as_is_said_and_nothing_is_lost(tmp_path: Path, name: str) -> None:
+    app = EditorApp(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("p", *"7", "escape", "s")
+        await pilot.pause()
+        app.screen.query_one(Input).value = name
+        await pilot.press("enter")
+        await until(pilot, lambda: app.said)
+        assert app.screen is app.editor and app.editor.unsaved
+
+
+@piloted
+async def test_a_slip_in_another_file_is_said(tmp_path: Path) -> None:
+    app = EditorApp(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        for i, name in enumerate(("~nosuchuser/x", "~nosuchuser/y")):
+            await dialog(pilot, app, "o")
+            await pilot.press(*"another", "enter")
+            await until(pilot, lambda: isinstance(app.screen, Ask))
+            await pilot.press(*name, "enter")
+            await until(pilot, lambda count=i: len(app.said) > count)
+        assert app.screen is app.editor and app.editor.session.path is None
+
+
+@piloted
+async def test_what_if_is_asked_again_after_a_run(tmp_path: Path) -> None:
+    echo = Echo(tmp_path)
+    scheme = json.loads(TABLE6_3.read_text()) | {"seed": 13}
+    app = EditorApp(tmp_path, scheme=scheme, inspection=echo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "no reference net yet" in words(app, "#what-if"))
+        asked = len(echo.asked)
+        await app.push_screen(Screen())
+        app.pop_screen()
+        await until(pilot, lambda: len(echo.asked) > asked)
+
+
+@piloted
+async def test_what_if_is_asked_until_there_is_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editor_questions, "AGAIN", 0.01)
+    echo = Echo(tmp_path)
+    app = EditorApp(tmp_path, json.loads(TABLE6_3.read_text()) | {"seed": 13}, inspection=echo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(echo.asked) > 3)
+        assert "no reference net yet" in words(app, "#what-if")
+        echo.trained = True
+        await until(pilot, lambda: "direct 4.50 %" in words(app, "#what-if"))
+
+
+@piloted
+async def test_a_net_of_one_s_own_is_known_in_the_next_file_too(tmp_path: Path) -> None:
+    raw: dict[str, Any] = {
+        "version": 1,
+        "model": {"factory": "mine:net"},
+        "data": {"name": "mnist_sample"},
+        "compress": [],
+    }
+    Path("schemes").mkdir()
+    for name, factory in (("a", "mine:net"), ("b", "mine:net"), ("c", "bad:net")):
+        Path(f"schemes/{name}.json").write_text(json.dumps({**raw, "name": name, "model": {"factory": factory}}))
+    echo = Echo(tmp_path)
+    app = EditorApp(tmp_path, path=Path("schemes/a.json"), inspection=echo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.editor.session.names == ["fc"])
+
+        async def open_file(name: str) -> None:
+            await dialog(pilot, app, "o")
+            await pilot.press(*f"schemes/{name}.json", "enter")
+            await until(pilot, lambda: app.editor.session.path == Path(f"schemes/{name}.json"))
+
+        await open_file("b")
+        await until(pilot, lambda: app.editor.session.names == ["fc"])
+        await open_file("c")
+        await until(pilot, lambda: "model: boom" in words(app, "#wrong"))
+        asked = len(echo.nets)
+        await app.push_screen(Screen())
+        app.pop_screen()
+        await until(pilot, lambda: len(echo.nets) > asked)  # it may have been mended meanwhile
+        app.editor.session.set(("model", "factory"), "lenet5")
+        await app.editor.refresh_all()
+        assert "boom" not in words(app, "#wrong") and "conv1" in app.editor.session.names
+
+
+@piloted
+async def test_forms_shown_at_once_are_laid_out_one_after_the_other(tmp_path: Path) -> None:
+    app = EditorApp(tmp_path, path=TABLE6_3)
+    async with app.run_test(size=(120, 40)):
+        form, session = app.editor.form, app.editor.session
+        blocks = [session.sections(Row("block", name)) for name in ("lc", "l_step", "data", "", "model", "reference")]
+        await asyncio.gather(*(form.show(sections, {}) for sections in blocks), app.editor.refresh_all())
+        await asyncio.gather(app.editor.refresh_all(), *(form.show(sections, {}) for sections in blocks))
+        shown = [row.bound.path for row in form.rows]
+        assert shown == [bound.path for section in blocks[-1] for bound in section.fields]
+
+
+@piloted
+async def test_a_long_schedule_is_drawn_from_some_of_its_steps(tmp_path: Path) -> None:
+    raw = json.loads(TABLE6_3.read_text())
+    app = EditorApp(tmp_path, raw | {"lc": {"mu": {"start": 1.0, "factor": 1.0, "steps": 90_000}}})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("end", "up")
+        await until(pilot, lambda: app.editor.has_class("-curve"))
+        (curve,) = app.editor.query_one(Plot).curves
+        assert len(curve.x) == 500 and curve.x[0] == 1 and curve.x[-1] == 90_000
+
+
+@piloted
+async def test_may_it_be_left(tmp_path: Path) -> None:
+    app = EditorApp(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert await app.editor.may_leave()
+        await pilot.press("p", *"7", "escape")
+        for key, answer in (("enter", False), ("y", True)):
+            asking = app.editor.run_worker(app.editor.may_leave())
+            await until(pilot, lambda: app.screen is not app.editor)
+            await pilot.press(key)
+            assert await asking.wait() is answer
+
+
+def test_ctrl_c_is_the_outside_editor_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "editor"
+    script.write_text('#!/bin/sh\nkill -INT $PPID\nkill -QUIT $PPID\nkill -INT $$\necho "not here" > "$1"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(script))
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGQUIT)
+    assert scheme_files.edit_outside("text") == "text"  # the child is not deaf to it
+    script.write_text('#!/bin/sh\nkill -INT $PPID\nkill -QUIT $PPID\necho edited > "$1"\n')
+    assert scheme_files.edit_outside("text") == "edited\n"
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGQUIT)) == before
+
+
+def test_files_at_hand(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("b.json", "a.json", "deep/c.json", "d.txt"):
+        (tmp_path / name).write_text("{}")
+    assert scheme_files.found([tmp_path / "deep", None, tmp_path / "none"], tmp_path / "a.json") == [
+        tmp_path / "deep" / "c.json",
+        tmp_path / "a.json",
+        tmp_path / "b.json",
+    ]
+    assert len(scheme_files.found([tmp_path, tmp_path])) == 3
+
+
 @piloted
 async def test_what_if_follows(tmp_path: Path) -> None:
     echo = Echo(tmp_path)
@@ -419,7 +585,7 @@ async def test_what_if_follows(tmp_path: Path) -> None:
         assert words(app, "#what-if").endswith("(as it was)")
         await pilot.press("escape", "u", "down", "down", "down", "down", "enter", "down", "down")
         await type_in(pilot, "13")
-        await until(pilot, lambda: "no reference yet" in words(app, "#what-if"))
+        await until(pilot, lambda: "no reference net yet" in words(app, "#what-if"))
 
 
 @piloted
@@ -427,7 +593,7 @@ async def test_what_if_for_real(tmp_path: Path, cli: Cli, scheme_file: Callable[
     path = scheme_file()
     app = EditorApp(cli.home, path=path, inspection=Inspection(cli.home))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: "no reference net yet" in words(app, "#what-if"))
+        await until(pilot, lambda: editor_questions.NOT_YET in words(app, "#what-if"))
         done = cli("--run", path, "--quiet")
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)

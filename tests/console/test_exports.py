@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lctui.console.clipboard import LIMIT
 from lctui.console.exports import Exportable, ExportError, as_text, export, slug
 from lctui.export.formats import Column, Table
 from lctui.export.plots import Figure, Series
@@ -149,6 +150,16 @@ def test_stems(text: str, stem: str) -> None:
 def test_text_for_the_clipboard() -> None:
     assert as_text(Exportable("t", TABLE, FIGURE)) == f"name\terror\na_b\t{1 / 3}\nc\t\n"
     assert as_text(Exportable("f", figure=FIGURE)).splitlines()[1] == "run\t1\t0.5\t"
+
+
+def test_no_more_text_is_made_than_a_terminal_takes() -> None:
+    """A thousand million points: whoever made all of their lines would not come back."""
+    points = range(1_000_000_000)
+    text = as_text(Exportable("f", figure=Figure("curve", series=(Series("run", points, points),))))
+    assert LIMIT <= len(text) < LIMIT + 100
+    assert text.splitlines()[1] == "run\t0\t0\t" and text.endswith("\t\n")
+    rows = tuple((f"é{n}", n) for n in range(1000))
+    assert as_text(Exportable("t", Table("", TABLE.columns, rows)), 29) == "name\terror\né0\t0\né1\t1\né2\t2\n"
 
 
 def test_the_consoles_side_loads_nothing_that_computes_or_draws() -> None:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from array import array
 from dataclasses import replace
 from itertools import pairwise
 from math import nan
@@ -23,7 +24,8 @@ from hypothesis import strategies as st
 from lctui.errors import BadInput
 from lctui.export.figures import draw, main
 from lctui.export.labels import decade
-from lctui.export.plots import Figure, Series, pareto_front
+from lctui.export.plots import Figure, Series, pareto_front, run_figures
+from lctui.runs.store import Run
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -232,6 +234,39 @@ def test_numbers_that_json_does_not_know_cross_as_holes() -> None:
     figure = Figure("curve", series=(Series("a", (1.0, 2.0), (nan, float("inf"))),))
     (series,) = Figure.from_json(json.loads(json.dumps(figure.to_json(), allow_nan=False))).series
     assert [value != value for value in series.y] == [True, True]
+
+
+def test_a_figure_is_written_in_pieces_that_are_short() -> None:
+    x = tuple(map(float, range(12_345)))
+    many = Figure("curve", 'a "title"', series=(Series("a", x, (*x[:-1], nan)), Series("b", (), (1,), "level")))
+    pieces = list(many.json_pieces())
+    assert max(map(len, pieces)) < 20_000
+    sent = json.loads("".join(pieces))
+    assert sent == many.to_json() and sent["series"][0]["y"][-2:] == [12_343.0, None]
+    assert Figure.from_json(sent).series[1] == many.series[1]
+
+
+def test_columns_that_grow_are_copied_and_cut() -> None:
+    x, y = array("d", [1, 2, 3]), array("d", [5, 6])  # a thread has come as far as this
+    series = Series("a", x, y)
+    y.append(7)
+    assert (list(series.x), list(series.y)) == ([1, 2], [5, 6])
+    Figure("curve", series=(series,)).check()
+
+
+def test_the_figures_of_recorded_runs_show_what_their_logs_say() -> None:
+    runs = [Run(path) for path in sorted((ROOT / "tests/data/home/runs").iterdir())[:2]]
+    events = [json.loads(line) for line in runs[0].file("events.jsonl").read_text().splitlines()]
+    steps = [event for event in events if event["event"] == "step"]
+    (direct,) = [event for event in events if event["event"] == "direct_compression"]
+    alone, both = run_figures(runs[:1]), run_figures(runs)
+    assert (list(alone), list(both)) == (["error", "gap"], ["error", "gap", "pareto"])
+    (gap,) = alone["gap"].series
+    assert list(zip(gap.x, gap.y, strict=True)) == [(step["step"], step["gap"]) for step in steps]
+    test = next(each for each in alone["error"].series if each.name == "test")
+    assert list(test.x) == [0, *(step["step"] for step in steps)]
+    assert list(test.y) == [direct["test_error_pct"], *(step["test_error_pct"] for step in steps)]
+    assert list(both["error"].series[0].y) == list(test.y)
 
 
 def test_the_numbers_of_a_figure_are_a_table() -> None:

@@ -166,7 +166,7 @@ def test_an_older_file_is_replaced(tmp_path: Path) -> None:
 
 
 def test_text_for_a_spreadsheet() -> None:
-    lines = tab_separated(Table("", (Column("a"), Column("b")), (("x\ty\nz", 0.1), (None, True)))).split("\n")
+    lines = "".join(tab_separated((Column("a"), Column("b")), (("x\ty\nz", 0.1), (None, True)))).split("\n")
     assert lines == ["a\tb", "x y z\t0.1", "\ttrue", ""]
 
 

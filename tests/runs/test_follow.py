@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lctui.headless.words import learned, percent, size_of
 from lctui.runs import follow
 from lctui.runs.follow import Columns, RunHistory, TaskHistory, histories
 from lctui.runs.log import read_events
@@ -192,3 +193,56 @@ def test_logs_that_are_not_there_or_hold_one_huge_line(tmp_path: Path) -> None:
     assert [len(history.steps) for history in histories(file, sample_above=1 << 20)][-1] == 1
     file.write_bytes(b"x" * (1 << 22))
     assert [len(history.steps) for history in histories(file, sample_above=1 << 20)] == [0, 0]
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.just(10**400), st.text(max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["rank", "codebook", "parts"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+ODD_TASK = st.dictionaries(
+    st.sampled_from(["layers", "type", "rank", "nonzeros", "groups_kept", "bits", "codebook", "parts"]),
+    JSON,
+    max_size=5,
+)
+ODD_EVENT = st.fixed_dictionaries(
+    {"event": st.sampled_from(["step", "direct_compression", "reference_finished", "reference_epoch", "epoch"])},
+    optional={
+        "step": JSON,
+        "epoch": JSON,
+        "test_error_pct": JSON,
+        "compressed_bits": JSON,
+        "compression_ratio": JSON,
+        "error": JSON,
+        "layers": st.one_of(JSON, st.lists(st.one_of(ODD_TASK, JSON), max_size=3)),
+    },
+)
+
+
+@given(st.lists(ODD_EVENT, max_size=6))
+def test_whoever_wrote_the_log_what_is_kept_of_it_can_be_worded(events: list[dict[str, Any]]) -> None:
+    history = of(events)
+    for task in history.tasks:
+        assert isinstance(learned(task.last), str)
+        assert size_of(task.last.get("bits") or 0)
+        assert all(isinstance(name, str) for name in task.last.get("layers", []))
+    for block in filter(None, (history.direct, history.reference_errors)):
+        assert percent(block.get("test_error_pct"))
+        assert size_of(block.get("compressed_bits") or 0)
+        assert type(block.get("compression_ratio")) in (int, float, type(None))
+
+
+def test_what_a_task_learned_is_kept_where_it_is_right() -> None:
+    task = {"layers": ["fc1", 3], "type": "prune", "rank": 2, "nonzeros": None, "codebook": [0.5, "x"], "theta": "any"}
+    part = {"nonzeros": 7, "codebook": [-1, 1.5]}
+    history = of([{"event": "step", "layers": [task, {"parts": [part | {"bits": "9"}]}]}])
+    assert history.tasks[0].last == {"layers": ["fc1"], "type": "prune", "rank": 2, "theta": "any"}
+    assert history.tasks[1].last == {"parts": [part]}
+
+
+def test_the_best_step_is_the_later_of_equals() -> None:
+    history = of([{"event": "step", "validation_error_pct": error} for error in (3, 2.5, None, 2.5, 9)])
+    assert history.best_step() == 3
+    assert of([{"event": "step", "test_error_pct": 1}]).best_step() is None

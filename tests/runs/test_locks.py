@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 from threading import Event, Thread
+
+import pytest
 
 from lctui.runs.locks import Lock, is_held
 from tests.runs.children import HOLD, child, kill
@@ -97,3 +102,21 @@ def test_of_many_who_begin_at_once_one_wins(tmp_path: Path) -> None:
         assert sorted(won) == [False, False, False, True]
         for lock in locks:
             lock.release()
+
+
+def test_a_file_system_without_locks_breaks_nobody_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    file = tmp_path / "lock"
+    file.touch()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert not is_held(file)
+    free = os.dup(0)
+    os.close(free)
+    for take in (Lock(file).acquire, Lock(file).wait):
+        with pytest.raises(OSError, match="lock"):
+            take()
+    after = os.dup(0)
+    os.close(after)
+    assert after == free, "no descriptor is left open"

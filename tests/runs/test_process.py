@@ -77,6 +77,16 @@ def test_a_worker_has_a_session_of_its_own_and_talks_into_its_log(
     assert options["stdout"].name == options["stderr"].name == str(tmp_path / "worker.log")
 
 
+def test_a_module_is_found_where_this_process_found_it_and_shadowed_by_no_file(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('shadowed')")
+    base = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": "/mine"}
+    environment = process.module_environment(base)
+    assert environment == base | {"PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}/mine"}
+    command = process.module_command("lctui.runs.dispatch", "--help")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 0 and "--device" in done.stdout
+
+
 def test_the_time_left_is_the_epochs_left_at_the_pace_so_far() -> None:
     eta = Eta(reference_left=3)
     assert eta.left(10) is None

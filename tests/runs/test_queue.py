@@ -18,6 +18,7 @@ from lctui.errors import BadInput
 from lctui.runs import atomic, process
 from lctui.runs import queue as queue_module
 from lctui.runs.control import request_stop
+from lctui.runs.dispatch import dispatch
 from lctui.runs.locks import Lock, is_held
 from lctui.runs.process import Identity, start_time
 from lctui.runs.queue import Entry, Queue, lane_of
@@ -417,3 +418,37 @@ def test_a_killed_holder_of_the_queues_lock_blocks_nobody(queue: Queue) -> None:
         kill(holder)
         queue.cancel(run.id)
     assert run.status() == "interrupted"
+
+
+@pytest.mark.parametrize("chunk", [2, 50])
+def test_what_was_queued_before_something_went_wrong_has_a_dispatcher(
+    chunk: int, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "CHUNK", chunk)
+    with busy(queue) as other:
+        with pytest.raises(BadInput, match="is running"):
+            queue.add([short("a"), short("b"), short("c"), other, short("d")], "cpu")
+        assert names(queue) == ["a", "b", "c"]
+        order = json.loads((queue.store.home / "queue.json").read_text())["order"]
+        assert [Entry(**entry) for entry in order] == queue.entries()
+        until(lambda: f"waits for {other.id}" in said(queue))
+        for entry in queue.entries():
+            queue.cancel(entry.id)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"environment": {"LCTUI_DATA": "a\0b"}},
+        {"environment": {"LCTUI\0DATA": "a"}},
+        {"environment": {"A=B": "a"}},
+        {"environment": {"LCTUI_DATA": 3, "PYTHONPATH": []}, "folder": 3, "device": "a\0b"},
+    ],
+)
+def test_a_run_with_damaged_surroundings_is_buried(queue: Queue, damage: dict[str, Any]) -> None:
+    facts = {"requested_device": damage.pop("device", "cpu"), "queued": {"lane": "cpu", **damage}}
+    run = queue.store.create(short("damaged"), facts, "queued")
+    assert dispatch(queue, "cpu")
+    assert run.status() == "crashed"
+    error = run.summary()["error"]
+    assert error.startswith("no worker could be started: ") and "\n" not in error

@@ -56,6 +56,21 @@ def test_a_run_without_a_worker_yet_is_starting_for_a_while(tmp_path: Path) -> N
     assert derive(tmp_path) == "crashed"
 
 
+def test_a_clock_that_was_set_back_keeps_no_run_starting(tmp_path: Path) -> None:
+    say(tmp_path, "starting", age=-10)
+    assert derive(tmp_path) == "starting"
+    say(tmp_path, "starting", age=-status.START_GRACE_SECONDS - 60)
+    assert derive(tmp_path) == "crashed"
+
+
+@pytest.mark.parametrize("beat", ["null", '"x"', "true", "[]", "NaN", "-Infinity", "1" + "0" * 400])
+def test_a_heartbeat_that_is_no_time_is_none(beat: str, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(f'{{"state": "starting", "heartbeat_unix": {beat}}}')
+    assert derive(tmp_path) == "crashed"
+    with child(HOLD, tmp_path / "lock"):
+        assert derive(tmp_path) == "running"
+
+
 @pytest.mark.parametrize(
     "content", [None, "", "{", "[]", "3", "{}", '{"state": 3}', '{"state": "starting", "heartbeat_unix": "x"}']
 )

@@ -9,7 +9,7 @@ import pytest
 
 from lctui.errors import BadInput, RunFailed
 from lctui.runs import atomic, control
-from lctui.runs.control import prepare_to_resume, request_stop
+from lctui.runs.control import ask_to_stop, prepare_to_resume, request_stop
 from lctui.runs.stopping import SIGNALS, StopRequest
 from lctui.runs.store import Run
 from tests.runs.children import HOLD, child
@@ -48,6 +48,16 @@ def test_a_worker_that_is_asked_to_stop_is_waited_for(run: Run, monkeypatch: pyt
     monkeypatch.setattr(control, "HEARTBEAT_SECONDS", 0.01)
     with child(STOPS_WHEN_ASKED, run.folder):
         assert request_stop(run, timeout=60) == "interrupted"
+    assert not run.file("stop").exists()
+
+
+def test_asking_does_not_wait(run: Run) -> None:
+    with child(HOLD, run.file("lock")):
+        ask_to_stop(run)
+        assert run.file("stop").exists() and run.status() == "running"
+    run.file("stop").unlink()
+    with pytest.raises(BadInput, match="is not running: crashed"):
+        ask_to_stop(run)
     assert not run.file("stop").exists()
 
 

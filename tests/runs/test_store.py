@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,43 @@ def test_the_home_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, 
 def test_a_scheme_on_disk_is_read_back_as_it_was(store: Store) -> None:
     run = store.create(SCHEME, {"created": str(time.time())})
     assert Scheme.load(run.file("scheme.json")).fingerprint() == SCHEME.fingerprint()
+
+
+def test_a_run_that_could_not_be_written_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        store.create(SCHEME, {"no JSON": nan})
+    write = atomic.write_json
+
+    def disk_is_full(path: Path, value: Any) -> None:
+        if path.name == "status.json":
+            raise OSError(28, "No space left on device")
+        write(path, value)
+
+    monkeypatch.setattr(atomic, "write_json", disk_is_full)
+    with pytest.raises(BadInput, match="No space left"):
+        store.create(SCHEME, {})
+    assert list(store.runs_folder.iterdir()) == []
+
+
+def test_what_an_earlier_removal_left_goes_with_a_later_one(store: Store) -> None:
+    def leave_some() -> None:
+        folder = store.runs_folder / ".removed-abcd-1234" / "checkpoints"
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x")
+
+    first, second = made(store, "abcd-x", "efgh-y")
+    leave_some()
+    store.remove(first)
+    assert [path.name for path in store.runs_folder.iterdir()] == [second.id]
+    leave_some()
+    run = Store(store.home).create(SCHEME, {})
+    assert {path.name for path in store.runs_folder.iterdir()} == {second.id, run.id}
+    with pytest.raises(BadInput) as caught:
+        store.remove(first)
+    assert refusal(caught) == "abcd-x: cannot be removed: No such file or directory"
+
+
+def test_a_number_beyond_all_bounds_is_none(store: Store) -> None:
+    (run,) = made(store, "abcd-x")
+    run.file("status.json").write_text(f'{{"state": "interrupted", "progress": {{"step": {10**400}, "mu": 2}}}}')
+    assert (run.summary()["step"], run.summary()["mu"]) == (0, 2)

@@ -5,10 +5,10 @@ Owns the keys of the list.  What a change means is in `lctui.console.editing`, w
 
 from __future__ import annotations
 
+from textual import work
 from textual.binding import Binding
 
 from lctui.console.screens.editor_panes import EditorPanes
-from lctui.errors import LctuiError
 
 OF_LAYERS = ("join", "duplicate", "mark")
 OF_TASKS = ("compress", "add", "remove", "leave_task")
@@ -30,6 +30,9 @@ class EditorScreen(EditorPanes):
         Binding("ctrl+y", "redo", "redo", show=False),
         Binding("ctrl+s", "save", "save", show=False),
     ]
+
+    _starting = False
+    """Is a run on its way into the queue?"""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that mean nothing here are not offered."""
@@ -127,16 +130,19 @@ class EditorScreen(EditorPanes):
         if (found := next((key for key in order if key in wrong), None)) is not None:
             self.table.go_to(found)
 
-    def action_run(self) -> None:
+    @work(group="run")
+    async def action_run(self) -> None:
         """Starts a run of the scheme as it stands, and shows it."""
         scheme = self.session.scheme
         if not self.session.valid or scheme is None:
             self.app.say("the scheme has problems; g goes to the next", "warning")
             return
-        try:
-            runs = self.app.start([scheme])
-        except (LctuiError, OSError) as error:
-            self.app.say(str(error), "error")
+        if self._starting:  # a second `r` before the first has been dealt with
             return
+        self._starting = True
+        try:
+            runs = await self.app.attempt(self.app.start, [scheme])
+        finally:
+            self._starting = False
         if runs:
             self.app.open_run(runs[0].id)

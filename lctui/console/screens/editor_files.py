@@ -6,6 +6,7 @@ and what was edited before is one undo away.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ class SchemeFiles(ConsoleScreen):
         """Would something be lost?"""
         return self.session.dirty or bool(self.broken and self.broken_text != self._on_disk)
 
+    def take(self, session: Session) -> None:
+        """Another scheme in place of this one."""
+        self.session = session
+
     async def refresh_all(self) -> None:
         """Shows the scheme as it is now."""
         raise NotImplementedError
@@ -70,9 +75,9 @@ class SchemeFiles(ConsoleScreen):
     @work(exclusive=True, group="files")
     async def action_open(self) -> None:
         """Opens a file of the schemes at hand."""
-        if (path := await self._choose("open")) is not None and await self._may_leave():
+        if (path := await self._choose("open")) is not None and await self.may_leave():
             raw = self._read(path)
-            self.session = Session(BLANK if raw is None else raw, path)
+            self.take(Session(BLANK if raw is None else raw, path))
             await self.refresh_all()
 
     @work(exclusive=True, group="files")
@@ -80,26 +85,32 @@ class SchemeFiles(ConsoleScreen):
         """A new scheme: blank, or from a template."""
         blank = ("", f"blank: {BLANK['model']['factory']} on {BLANK['data']['name']}")
         path = await self._choose("new, from a template", blank)
-        if path is None or not await self._may_leave():
+        if path is None or not await self.may_leave():
             return
         self.broken, self.has_scheme = "", True
         raw = self._read(path) if path.name else BLANK
-        self.session = Session(BLANK if raw is None else raw, None)
+        self.take(Session(BLANK if raw is None else raw, None))
         await self.refresh_all()
 
     async def _choose(self, question: str, *more: tuple[str, str]) -> Path | None:
-        beside = self.session.path.parent if self.session.path is not None else None
-        files = scheme_files.found([scheme_files.FOLDER, beside, scheme_files.templates()])
+        folders = [scheme_files.FOLDER, scheme_files.templates()]
+        files = await asyncio.to_thread(scheme_files.found, folders, self.session.path)
         choices = [*more, *((str(file), printable(_short(file))) for file in files), ("?", "another file …")]
         chosen = await self.app.push_screen_wait(Choose(question, choices))
         if chosen == "?":
-            chosen = await self.app.push_screen_wait(Ask("the file", "")) or None
-        return None if chosen is None else Path(chosen).expanduser()
+            chosen = (await self.app.push_screen_wait(Ask("the file", "")) or "").strip() or None
+        try:
+            return None if chosen is None else scheme_files.path_from(chosen)
+        except (OSError, ValueError) as error:
+            self.app.say(f"{printable(str(chosen))}: {scheme_files.why(error)}", "error")
+            return None
 
-    async def _may_leave(self) -> bool:
+    async def may_leave(self) -> bool:
+        """Is nothing unsaved, or may it be lost?"""
         if not self.unsaved:
             return True
-        return await self._confirm("Changes are not saved. Go on without them?")
+        name = f" in {_short(self.session.path)}" if self.session.path is not None else ""
+        return await self._confirm(printable(f"Changes{name} are not saved. Go on without them?"))
 
     async def _confirm(self, question: str) -> bool:
         return await self.app.push_screen_wait(Confirm(question))
@@ -118,23 +129,28 @@ class SchemeFiles(ConsoleScreen):
         answer = await self.app.push_screen_wait(Ask("save as", str(proposed)))
         if not answer or not answer.strip():
             return False
-        path = Path(answer.strip()).expanduser()
-        path = path / f"{scheme_files.default_path(name).name}" if path.is_dir() else path
-        mine = path == session.path and scheme_files.text_in(path) == self._on_disk
-        if path.exists() and not mine:
-            changed = "has changed on disk since it was opened" if path == session.path else "is there already"
-            if not await self._confirm(f"{printable(str(path))} {changed}. Overwrite it?"):
-                return False
         try:
+            path = scheme_files.path_from(answer.strip(), scheme_files.default_path(name).name)
+            question = self._in_the_way(path)
+            if question and not await self._confirm(question):
+                return False
             scheme_files.save(path, session.raw)
         except (OSError, ValueError) as error:
-            self.app.say(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}", "error")
+            self.app.say(f"{printable(answer.strip())} cannot be written: {scheme_files.why(error)}", "error")
             return False
         self._on_disk, self.broken = scheme_files.text_in(path), ""
         session.saved(path)
         await self.refresh_all()
-        self.app.say(f"saved: {path}")
+        self.app.say(f"saved: {printable(str(path))}")
         return True
+
+    def _in_the_way(self, path: Path) -> str:
+        """What to ask before this file is written; nothing if it is new, or as it was opened."""
+        mine = path == self.session.path
+        if not path.exists() or (mine and scheme_files.text_in(path) == self._on_disk):
+            return ""
+        changed = "has changed on disk since it was opened" if mine else "is there already"
+        return f"{printable(str(path))} {changed}. Overwrite it?"
 
     # The user's editor
 
@@ -143,12 +159,15 @@ class SchemeFiles(ConsoleScreen):
         before = self.broken_text if self.broken else scheme_files.text_of(self.session.raw)
         try:
             with self.app.suspend():
-                after = scheme_files.edit_outside(before)
+                try:
+                    after, problem = scheme_files.edit_outside(before), ""
+                except (OSError, ValueError) as error:  # not past `suspend`: the screen would not come back
+                    after, problem = before, printable(str(error))
         except SuspendNotSupported:
             self.app.say("this terminal cannot be handed to an editor", "error")
             return
-        except (OSError, ValueError) as error:
-            self.app.say(f"the editor cannot be started: {error}; $EDITOR names it", "error")
+        if problem:
+            self.app.say(f"the editor cannot be started: {problem}; $EDITOR names it", "error")
             return
         if after != before or self.broken:
             await self.take_text(after)
@@ -165,7 +184,8 @@ class SchemeFiles(ConsoleScreen):
             if self.has_scheme:
                 self.session.replace(raw)
             else:  # the first that parses: there is nothing to go back to
-                self.session, self.has_scheme = Session(raw, self.session.path), True
+                self.has_scheme = True
+                self.take(Session(raw, self.session.path))
                 self.session.mark_unsaved()
         await self.refresh_all()
 
@@ -187,5 +207,5 @@ def _short(path: Path) -> str:
     """A path as seen from here."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
+    except (OSError, ValueError):
         return str(path)

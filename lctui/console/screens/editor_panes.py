@@ -1,7 +1,7 @@
 """The panes of the scheme editor: layers on the left, the form of the selected one on the right, the whole net below.
 
-Owns what happens between a change and what is shown: it is judged and predicted at once, and direct compression is
-asked for once one pauses.  The forms come from the models' JSON Schema.
+Owns what happens between a change and what is shown: it is judged and predicted at once.  The forms come from the
+models' JSON Schema.
 """
 
 from __future__ import annotations
@@ -13,31 +13,28 @@ from typing import Any
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.timer import Timer
 from textual.widgets import Static
 
 from lctui.console import editor_view as view
+from lctui.console.editing import Session
 from lctui.console.exports import Exportable
 from lctui.console.forms import Bound, Row
-from lctui.console.inspection import InspectionError, Superseded
-from lctui.console.screens.editor_files import SchemeFiles
+from lctui.console.screens.editor_questions import EditorQuestions
 from lctui.console.widgets.form import Form
 from lctui.console.widgets.layers import TAKEN, LayerTable
 from lctui.console.widgets.plot import Curve, Plot
 from lctui.console.widgets.table import Row as TableRow
 from lctui.errors import printable
-from lctui.scheme import Scheme
-from lctui.scheme.net import Layer, NetInfo
 
-PAUSE = 0.15
-"""Seconds without a key before direct compression is asked for."""
+DRAWN = 500
+"""Steps of a schedule that are drawn."""
 LEAST = 5
 """Lines that a curve needs."""
 ONE_PANE = 72
 """Columns below which list and form are shown one at a time."""
 
 
-class EditorPanes(SchemeFiles):
+class EditorPanes(EditorQuestions):
     """Shows one scheme, and takes what is typed into its forms."""
 
     DEFAULT_CSS = """
@@ -72,14 +69,13 @@ class EditorPanes(SchemeFiles):
         self.member = 0
         """The summand that keys of the list act on: the one whose field had the focus last, or the last."""
         self._last: Mapping[str, Any] | None = None
-        self._answer: Mapping[str, Any] | None = None
-        self._no_answer = ""
-        self._stale = False
-        self._asked: object = None
-        self._net_asked: object = None
-        self._no_net = ""
-        self._timer: Timer | None = None
         self._columns: object = None
+
+    def take(self, session: Session) -> None:
+        """Another scheme: nothing of the one before stays."""
+        super().take(session)
+        self.marked.clear()
+        self.member, self._last = 0, None
 
     def compose_body(self) -> ComposeResult:
         """Two panes over the whole net."""
@@ -148,16 +144,17 @@ class EditorPanes(SchemeFiles):
             self.table.go_to(session.at or key or "")
         else:
             self.table.set_rows(self._rows())
-        await self._show_form(typed)
-        self._show_panes()
+        await self.show_form(typed)
+        self.show_panes()
         self.show_title()
-        self._ask_later()
+        self.ask_later()
 
     def _rows(self) -> list[TableRow]:
         self.table.empty = "  nothing to show: it does not parse" if self.broken else ""
         return [] if self.broken else view.rows(self.session, self.marked, self.app.glyphs, self._last)
 
-    async def _show_form(self, typed: str | None = None) -> None:
+    async def show_form(self, typed: str | None = None) -> None:
+        """The form of the row under the cursor, and what is wrong."""
         row, session = self.row, self.session
         session.at = session.at if self.broken else row.key
         sections = [] if self.broken else session.sections(row)
@@ -172,8 +169,8 @@ class EditorPanes(SchemeFiles):
         here = next((row.bound.field for row in self.form.rows if row.editor.has_focus), None)
         self._describe("" if not sections else here.description if here is not None else sections[-1].about)
         lines = [] if self.broken else view.elsewhere(elsewhere, self.app.glyphs, 1 if self.has_class("-low") else 3)
-        if self._no_net and not self.broken:
-            lines.append(self._no_net)
+        if session.net_error and not self.broken:
+            lines.append(f"{self.app.glyphs.error} model: {session.net_error}")
         wrong = self.query_one("#wrong", Static)
         wrong.update(Text("\n".join(map(self._plain, lines))))
         wrong.display = bool(lines)
@@ -204,23 +201,26 @@ class EditorPanes(SchemeFiles):
         if scheme is None or not self.has_class("-curve"):
             return
         plot, colour = self.query_one(Plot), self.app.colour_of("")
-        steps = [1.0 + step for step in range(min(scheme.lc.mu.steps, 100_000))]
+        count = scheme.lc.mu.steps
+        steps = [1.0 + i * (count - 1) // max(min(count, DRAWN) - 1, 1) for i in range(min(count, DRAWN))]
         mus = [scheme.lc.mu.at(round(step) - 1) for step in steps]
         if row.name == "lc":
             name, values = self.app.glyphs.mu, mus
         else:
-            name, values = "lr", [scheme.l_step.rate(i, mu) for i, mu in enumerate(mus)]
+            rates = zip(steps, mus, strict=True)
+            name, values = "lr", [scheme.l_step.rate(round(step) - 1, mu) for step, mu in rates]
         plot.log_y = row.name == "lc"
         plot.show([Curve(name, steps, values, colour)], title=f"{name} by LC step", now=True)
 
     def _describe(self, words: str) -> None:
         self.query_one("#about", Static).update(Text(self._plain(words)))
 
-    def _show_panes(self) -> None:
+    def show_panes(self) -> None:
+        """What is below: the prediction and the answer."""
         self.query_one("#whole").display = not self.broken
         self.query_one("#predicted", Static).update(self._drawn(view.whole_net(self.session, self._last)))
         answer = view.what_if(
-            self._answer, self._no_answer, stale=self._stale, awaited=self.session.valid and not self.broken
+            self.answer, self.no_answer, stale=self.stale, awaited=self.session.valid and not self.broken
         )
         self.query_one("#what-if", Static).update(self._drawn(answer))
 
@@ -228,68 +228,6 @@ class EditorPanes(SchemeFiles):
         if self.app.glyphs.ascii:
             text.plain = self._plain(text.plain)
         return text
-
-    # What if
-
-    def _ask_later(self) -> None:
-        """Asks for direct compression, and for the net, once one has paused."""
-        session = self.session
-        if not session.valid or session.scheme is None or self.broken:
-            self._asked = None
-            self._stale = self._answer is not None
-            if self._answer is None:
-                self._no_answer = "once the scheme is valid"
-            self._show_panes()
-        elif session.scheme.fingerprint() != self._asked:
-            self._stale = True
-            self._show_panes()
-        else:
-            return
-        if self._timer is not None:
-            self._timer.stop()
-        self._timer = self.set_timer(PAUSE, self._ask)
-
-    def _ask(self) -> None:
-        session = self.session
-        wanted = session.net_wanted()
-        if wanted is not None and session.net_key() != self._net_asked:
-            self._net_asked = session.net_key()
-            self.run_worker(self._ask_net(wanted, session.net_key()), group="net")
-        if session.valid and session.scheme is not None and not self.broken:
-            self._asked = session.scheme.fingerprint()
-            self.run_worker(self._ask_direct(session.scheme, self._asked), group="direct")
-
-    async def _ask_direct(self, scheme: Scheme, asked: object) -> None:
-        """The latest question's answer is shown; others come too late."""
-        answer, problem = None, ""
-        try:
-            answer = await self.app.inspection.direct(scheme.dump())
-        except Superseded:
-            return
-        except InspectionError as error:
-            problem = str(error)
-        if asked == self._asked and self.is_attached:
-            self._answer, self._no_answer, self._stale = answer, problem, False
-            self._show_panes()
-
-    async def _ask_net(self, scheme: Scheme, key: tuple[Any, Any]) -> None:
-        try:
-            found = await self.app.inspection.net(scheme.dump())
-        except Superseded:
-            return
-        except InspectionError as error:
-            self._no_net = f"{self.app.glyphs.error} model: {printable(str(error))}"
-            if self.is_attached:
-                await self._show_form()
-            return
-        self._no_net = ""
-        layers = tuple(
-            Layer(each["name"], each["kind"], tuple(each["shape"]), each["pixels"]) for each in found["layers"]
-        )
-        shape = tuple(found["input_shape"]) if found.get("input_shape") else None
-        self.session.describe_net(key, NetInfo(layers, found["others"], shape, found.get("classes")))
-        if self.is_attached:
-            await self.refresh_all()
 
     # What the form says
 
@@ -328,7 +266,7 @@ class EditorPanes(SchemeFiles):
         if event.key is not None and event.key == self.table.key and event.key != self.session.at:
             self.member = max(0, len(self.session.members(self.row)) - 1)
             self.session.settle()
-            await self._show_form()
+            await self.show_form()
 
     def on_line_table_chosen(self) -> None:
         """Into the form."""

@@ -7,6 +7,7 @@ list of layers costs little.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -184,6 +185,8 @@ class Form(VerticalScroll, can_focus=False):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._members: dict[str, int | None] = {}
+        # Keys, the mouse and answers from another process come in different tasks: one lays out at a time, in order.
+        self._laying_out = asyncio.Lock()
 
     @property
     def rows(self) -> list[FieldRow]:
@@ -194,6 +197,13 @@ class Form(VerticalScroll, can_focus=False):
         self, sections: Sequence[Section], problems: Mapping[str, Sequence[str]], typed: str | None = None
     ) -> None:
         """These fields, values and problems, after something was typed into one; rows that fit stay, with the focus."""
+        async with self._laying_out:
+            if self.is_attached:
+                await self._show(sections, problems, typed)
+
+    async def _show(
+        self, sections: Sequence[Section], problems: Mapping[str, Sequence[str]], typed: str | None
+    ) -> None:
         bounds = [bound for section in sections for bound in section.fields]
         self._members = {bound.place: section.member for section in sections for bound in section.fields}
         width = min(max((len(bound.label) for bound in bounds), default=0) + 2, 16)
