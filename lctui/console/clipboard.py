@@ -69,7 +69,7 @@ def copy(app: App[Any], text: str, environ: Mapping[str, str] = os.environ) -> l
             app.run_worker(_tell_tmux(taken, environ), exit_on_error=False)
     if taken == text.encode("utf-8", "replace").decode():
         return []
-    return [f"only the first {len(taken):,} of {len(text):,} characters are copied: terminals take no more"]
+    return [f"only the first {len(taken):,} characters are copied: terminals take no more"]
 
 
 async def _tell_tmux(text: str, environ: Mapping[str, str]) -> None:

@@ -36,13 +36,6 @@ def last(columns: Columns, name: str) -> float | None:
     return values[-1] if len(values) and math.isfinite(values[-1]) else None
 
 
-def best_step(history: RunHistory) -> int | None:
-    """The place of the step of lowest validation error, ties to the later; None without validation."""
-    errors = history.steps["validation_error_pct"] if len(history.steps) else []
-    judged = [(error, -place) for place, error in enumerate(errors) if math.isfinite(error)]
-    return -min(judged)[1] if judged else None
-
-
 def error_curves(history: RunHistory, *, train: bool = True) -> list[Curve]:
     """Errors of the compressed net by LC step; while the reference trains, its errors by epoch.
 
@@ -98,7 +91,7 @@ def error_lines(history: RunHistory, width: int = 80) -> list[str]:
         ("reference", history.reference_errors),
         ("direct", history.direct),
     ]
-    place = best_step(history)
+    place = history.best_step()
     if len(steps):
         blocks.append(("now", _at(steps, len(steps) - 1)))
     if place is not None:

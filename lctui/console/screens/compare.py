@@ -99,7 +99,7 @@ class CompareScreen(ConsoleScreen):
     def _read_on(self) -> None:
         """Reads what is new, in a thread, unless one is still at it."""
         if self._reading is None or self._reading.is_finished:
-            self._reading = self.run_worker(self.reader.read, thread=True, exit_on_error=False)
+            self._reading = self.run_worker(self.reader.read, thread=True)
 
     def on_unmount(self) -> None:
         """The thread ends."""

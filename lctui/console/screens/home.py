@@ -5,6 +5,7 @@ Owns the run list: its order, its filter, its marks, and what one line of it say
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,7 @@ class HomeScreen(ConsoleScreen):
         """Puts a scheme or a study into the queue, from its file."""
         from lctui.console import scheme_files  # not before it is needed: it takes the models of a scheme along
 
-        files = scheme_files.found([scheme_files.FOLDER, scheme_files.templates()])
+        files = await asyncio.to_thread(scheme_files.found, [scheme_files.FOLDER, scheme_files.templates()])
         choices = [(str(path), printable(str(path))) for path in files]
         chosen = await self.app.push_screen_wait(Choose("start a scheme, or a study's runs", choices))
         if chosen is not None:
