@@ -293,9 +293,11 @@ class Console(OrderedKeys):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The command palette: every key of the screen, and the themes."""
+        named: set[str] = set()
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.description and active.enabled:
+            if binding.description and active.enabled and binding.action not in named:
+                named.add(binding.action)
                 words = f"{binding.description} ({self.get_key_display(binding)})"
                 yield SystemCommand(
                     words,

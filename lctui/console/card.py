@@ -5,6 +5,7 @@ Owns when a run's events are read for it: once the cursor has rested, in a threa
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -106,7 +107,9 @@ class RunCard(Vertical):
         if summary["status"] in AT_WORK:
             lines += progress_lines(summary, follower.progress, glyphs, self.size.width)
         if summary["error"]:
-            lines.append(glyphs.plain(f"{glyphs.error} {summary['error']}"))
+            error = summary["error"].replace(f"{follower.run.folder}/", "")
+            wrapped = textwrap.wrap(glyphs.plain(f"{glyphs.error} {error}"), max(self.size.width - 4, 20))
+            lines += wrapped[:4]
         gap = history.steps["gap"][-1] if len(history.steps) else None
         lines.append(glyphs.plain(f"μ {number(summary['mu'])}   gap {number(gap)}   {size_words(history)}"))
         lines += [glyphs.plain(line) for line in error_lines(history, self.size.width - 4)]

@@ -26,7 +26,7 @@ def columns(glyphs: Glyphs) -> list[Column]:
     return [
         Column("", 3),
         Column("run", 12, flex=3),
-        Column("progress", 11, flex=2),
+        Column("progress", 11, flex=2, drop=1),
         Column("test %", 6, "right"),
         Column("val %", 6, "right", drop=3),
         Column("ratio", 6, "right"),

@@ -216,6 +216,10 @@ def test_too_small_a_terminal_gets_one_clear_line(console: Opened) -> None:
             await pilot.resize_terminal(40, 12)
             await pilot.pause()
             assert "quickstart" in text_of(pilot)
+            await pilot.resize_terminal(30, 8)
+            await pilot.pause()
+            await pilot.resize_terminal(80, 24)
+            await until(pilot, lambda: table_of(pilot).has_focus)
 
     run(test())
 

@@ -13,6 +13,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.geometry import Size
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from lctui.console.widgets.keybar import KeyBar
@@ -64,6 +65,9 @@ class ConsoleScreen(Screen[None]):
     ABOUT: ClassVar[str] = ""
     """What the screen is for: the first lines of its help."""
 
+    _focused_before: Widget | None = None
+    """What had the focus before the terminal became too small for anything to have it."""
+
     app: Console
 
     def compose(self) -> ComposeResult:
@@ -89,6 +93,11 @@ class ConsoleScreen(Screen[None]):
         """Tells style sheets how much room there is."""
         size = event.size
         tiny = size.width < SMALLEST.width or size.height < SMALLEST.height
+        if tiny and self.focused is not None:
+            self._focused_before = self.focused
+        elif not tiny and self._focused_before is not None:
+            self.call_after_refresh(self._focused_before.focus)
+            self._focused_before = None
         self.set_class(tiny, "-tiny")
         self.set_class(size.width < NARROW, "-narrow")
         self.set_class(size.height < SHORT, "-short")

@@ -84,9 +84,11 @@ class Choose(ModalScreen[str | None]):
     ]
     DEFAULT_CSS = _BOX.format(name="Choose")
 
-    def __init__(self, question: str, choices: list[tuple[str, str]]) -> None:
+    def __init__(self, question: str, choices: list[tuple[str, str]], *, free: bool = False) -> None:
         super().__init__()
         self._question, self._choices = question, choices
+        self._free = free
+        """What fits no choice is an answer too: a path, say."""
         self._shown = choices
 
     def compose(self) -> ComposeResult:
@@ -115,9 +117,11 @@ class Choose(ModalScreen[str | None]):
 
     def on_input_submitted(self) -> None:
         """Enter chooses."""
-        place = self.query_one(OptionList).highlighted
+        place, typed = self.query_one(OptionList).highlighted, self.query_one(Input).value
         if place is not None:
             self.dismiss(self._shown[place][0])
+        elif self._free and typed.strip():
+            self.dismiss(typed)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """So does a click."""

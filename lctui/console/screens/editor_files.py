@@ -96,7 +96,7 @@ class SchemeFiles(ConsoleScreen):
         folders = [scheme_files.FOLDER, scheme_files.templates()]
         files = await asyncio.to_thread(scheme_files.found, folders, self.session.path)
         choices = [*more, *((str(file), printable(_short(file))) for file in files), ("?", "another file …")]
-        chosen = await self.app.push_screen_wait(Choose(question, choices))
+        chosen = await self.app.push_screen_wait(Choose(question, choices, free=True))
         if chosen == "?":
             chosen = (await self.app.push_screen_wait(Ask("the file", "")) or "").strip() or None
         try:

@@ -63,7 +63,7 @@ def key_groups(screen: Screen[object]) -> list[tuple[str, list[tuple[str, str]]]
     app = screen.app
     for active in screen.active_bindings.values():
         binding = active.binding
-        if not binding.description or not active.enabled or _is_textuals_own(binding.key):
+        if not binding.description or not active.enabled or _is_textuals_own(binding):
             continue
         if active.node is screen:
             heading = "this screen"
@@ -79,6 +79,6 @@ def key_groups(screen: Screen[object]) -> list[tuple[str, list[tuple[str, str]]]
     return [(name, [(" ".join(keys), words) for words, keys in groups[name].items()]) for name in order]
 
 
-def _is_textuals_own(key: str) -> bool:
+def _is_textuals_own(binding: Binding) -> bool:
     """Chords that every Textual program has; nothing here needs one."""
-    return key.startswith(("ctrl+", "super+", "shift+tab"))
+    return binding.key.startswith(("ctrl+", "super+")) or binding.description in ("Focus Next", "Focus Previous")

@@ -38,7 +38,7 @@ class HomeScreen(ConsoleScreen):
     ABOUT = (
         "All runs of this home, live ones first. Leaving the console leaves runs alone.\n\n"
         "The filter: words look in names, ids, tags and states; `ratio>20 and test<0.6`, `type:prune`, "
-        "`compress.0.how.kappa>=1000`, `has:best`, and, or, not, parentheses."
+        "`compress.0.how.kappa>=1000`, `has:best.step`, and, or, not, parentheses."
     )
     BINDINGS = [
         Binding("n", "new", "new"),
@@ -290,7 +290,7 @@ class HomeScreen(ConsoleScreen):
 
         files = await asyncio.to_thread(scheme_files.found, [scheme_files.FOLDER, scheme_files.templates()])
         choices = [(str(path), printable(str(path))) for path in files]
-        chosen = await self.app.push_screen_wait(Choose("start a scheme, or a study's runs", choices))
+        chosen = await self.app.push_screen_wait(Choose("start a scheme, or a study's runs", choices, free=True))
         if chosen is not None:
             await self.app.start_file(Path(chosen))
 

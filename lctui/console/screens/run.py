@@ -6,6 +6,7 @@ changed, plots at most twice a second.
 
 from __future__ import annotations
 
+import textwrap
 from math import isfinite
 from typing import Any
 
@@ -181,7 +182,10 @@ class RunScreen(ConsoleScreen):
             took = f" in {duration(follower.seconds)}" if isfinite(follower.seconds) else ""
             lines.append(f"{summary['status']}{took}, begun {age(summary['created'])} ago")
         if summary["error"]:
-            lines.append(Text(glyphs.plain(f"{glyphs.error} {summary['error']}"), style="bold"))
+            # The reason stands at the end of the line, and is what one came for: all of it is shown.
+            error = summary["error"].replace(f"{follower.run.folder}/", "")
+            wrapped = textwrap.wrap(glyphs.plain(f"{glyphs.error} {error}"), max(self.size.width - 4, 20))
+            lines += [Text(line, style="bold") for line in wrapped[:6]]
         left = error_lines(history)
         right = [
             f"μ {number(last(history.steps, 'mu') or summary['mu'])}   lr {number(last(history.epochs, 'lr'), '.3g')}",

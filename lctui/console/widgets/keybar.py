@@ -11,6 +11,7 @@ from textual import events
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import Input
 
 
 class KeyBar(Widget):
@@ -41,10 +42,14 @@ class KeyBar(Widget):
     def keys(self) -> list[tuple[str, str, str]]:
         """(key, how it is written, what it does) of every active binding that wants to be seen."""
         found: dict[str, tuple[str, str, str]] = {}
+        typing = isinstance(self.screen.focused, Input)
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.description:
-                found.setdefault(binding.action, (binding.key, self.app.get_key_display(binding), binding.description))
+                display = self.app.get_key_display(binding)
+                if typing and len(display) == 1:
+                    continue  # in a line of text it is a sign like any other
+                found.setdefault(binding.action, (binding.key, display, binding.description))
         return list(found.values())
 
     def render_line(self, y: int) -> Strip:
