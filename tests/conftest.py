@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -120,3 +121,8 @@ def looked_at_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     done = Cli(home)("--run", home.parent / "scheme.json", "--quiet")
     assert done.returncode == 0, done.stderr
     return home, json.loads(done.stdout)["id"]
+
+
+# How fast examples are made and run is the machine's affair, and no reason to fail.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
