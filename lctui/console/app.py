@@ -123,6 +123,7 @@ class Console(OrderedKeys):
             order = [entry.id for entry in self.queue.entries()]
             changed, self.queue_order = changed or order != self.queue_order, order
         self.call_from_thread(self._refreshed, changed)
+        self.index.save()
         self.machine = self.monitor.read()
         if not self._queue_taken_up:
             self._queue_taken_up = True

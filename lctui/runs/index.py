@@ -43,7 +43,7 @@ class _Known:
 
 
 class RunIndex:
-    """Rows of all runs in a store; `refresh` brings them up to date."""
+    """Rows of all runs in a store; `refresh` brings them up to date, `save` remembers them for the next process."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -74,8 +74,6 @@ class RunIndex:
         """Re-reads what changed on disk; says whether any row did."""
         with self._mutex:
             first = self._cached is None
-            # What the last time found is on show by now: nobody waits for the writing.
-            self._save()
             before = self._load() if first else self._known
             known: dict[str, _Known] = {}
             for run_id in _folder_names(self.store.runs_folder):
@@ -118,8 +116,15 @@ class RunIndex:
         self._cached = {run_id: known.stamps for run_id, known in entries.items()}
         return entries
 
+    def save(self) -> None:
+        """Writes the cache anew, once it would be felt at the next start that it is behind.
+
+        Apart from `refresh`, so that what was found is shown first: nobody waits for the writing.
+        """
+        with self._mutex:
+            self._save()
+
     def _save(self) -> None:
-        """Writes the cache anew, once it would be felt at the next start that it is behind."""
         resting = {run_id: known.stamps for run_id, known in self._known.items() if known.resting}
         if self._cached is None or len(resting.items() ^ self._cached.items()) <= _MANY_UNSAVED:
             return

@@ -63,7 +63,8 @@ def _beginning(descriptor: int) -> tuple[dict[int, Record], int]:
     if _STEP not in content:
         content = b"\n" + os.pread(descriptor, _HEAD_BYTES, 0)
     line = longest = 0
-    while line >= 0 and (not found or found[max(found)]["event"] != "step"):
+    # What was found last is the furthest: lines are read in order.
+    while line >= 0 and (not found or found[next(reversed(found))]["event"] != "step"):
         after = _add(found, content, line, -1)
         longest = max(longest, (after if after > 0 else len(content)) - line)
         line = after

@@ -36,7 +36,7 @@ def cached(store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(index, "_MANY_UNSAVED", 0)
     saving = RunIndex(store)
     saving.refresh()
-    saving.refresh()
+    saving.save()
     return store.home / "cache" / "runs-index.jsonl"
 
 
@@ -275,7 +275,7 @@ def test_a_damaged_cache_is_read_past(damage: Any, store: Store, cached: Path) -
     fresh = RunIndex(store)
     fresh.refresh()
     assert [row.summary for row in fresh.rows] == [run.summary() for run in store.all()]
-    fresh.refresh()
+    fresh.save()
     assert len(cached.read_bytes().splitlines()) == 1 + len(fresh.rows)
 
 
@@ -284,6 +284,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(store: Store, monkeypatc
     (store.home / "cache").write_text("in the way")
     runs = RunIndex(store)
     assert runs.refresh()
+    runs.save()
     assert not runs.refresh()
     assert len(runs.rows) == len(store.all())
 
@@ -293,6 +294,6 @@ def test_live_runs_are_not_cached(store: Store, cached: Path) -> None:
     with child(HOLD, run.file("lock")):
         runs = RunIndex(store)
         runs.refresh()
-        runs.refresh()
+        runs.save()
         lines = cached.read_text().splitlines()[1:]
     assert run.id not in [json.loads(line.partition(" ")[2])[0] for line in lines]
