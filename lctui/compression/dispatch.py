@@ -112,7 +112,7 @@ def _solve(
     if isinstance(how, PruneNM):
         return prune_n_m(how, target, v)
     if isinstance(how, LowRank):
-        return low_rank(how, target, v, mu, pixels, energy)
+        return low_rank(how, target, v, mu, pixels, energy, previous)
     if isinstance(how, QuantizeAdaptive | QuantizeFixed | QuantizePowersOfTwo | QuantizeBinary | QuantizeTernary):
         return quantize(how, target, v)
     raise TypeError(f"{type(how).__name__} is no compression")
@@ -134,7 +134,8 @@ def _theta(how: Block) -> type[Compressed]:
 def _checked(flat: Tensor) -> Tensor:
     if flat.numel() == 0:
         raise ValueError("v has no weights")
-    if not bool(torch.isfinite(flat).all()):
+    # The extremes are NaN if any value is.
+    if not bool(torch.isfinite(torch.stack(flat.aminmax())).all()):
         bad = int((~torch.isfinite(flat)).sum())
         raise ValueError(f"v has {bad} of {flat.numel()} values that are NaN or infinite: it must be finite")
     return flat

@@ -33,13 +33,18 @@ def gap_code(positions: Tensor) -> tuple[int, int]:
     if positions.numel() == 0:
         return narrowest, 0
     distances = gaps(positions)
+    counts = torch.ones_like(distances)
     longest = int(distances.max())
-    best = (narrowest, _size(distances, narrowest))
+    if longest < distances.numel():
+        # Fewer different gaps than gaps: each is looked at once.
+        counts = torch.bincount(distances)
+        distances = torch.arange(longest + 1, device=distances.device)
+    best = (narrowest, _size(distances, counts, narrowest))
     for width in GAP_WIDTHS[1:]:
         if longest < 2 ** (width - 1) - 1:
             # Every gap was one symbol already at the width before; wider symbols only cost more.
             break
-        size = _size(distances, width)
+        size = _size(distances, counts, width)
         if size < best[1]:
             best = (width, size)
     return best
@@ -55,6 +60,6 @@ def gap_bits(positions: Tensor) -> int:
     return gap_code(positions)[1]
 
 
-def _size(distances: Tensor, width: int) -> int:
-    jump = 2**width - 1
-    return width * (int(distances.div(jump, rounding_mode="floor").sum()) + distances.numel())
+def _size(distances: Tensor, counts: Tensor, width: int) -> int:
+    symbols = distances.div(2**width - 1, rounding_mode="floor") + 1
+    return width * int((symbols * counts).sum())

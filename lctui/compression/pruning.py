@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
 from lctui.compression.gaps import gap_bits
+from lctui.compression.order import ascending, kth_largest
 from lctui.scheme.compressions import Prune
 from lctui.scheme.storage import survivors_bits
 
@@ -42,7 +44,8 @@ class Pruned(Compressed):
 
     @cached_property
     def multiplications(self) -> tuple[int, ...]:
-        return nonzeros(self)
+        ends = torch.tensor(list(accumulate(map(math.prod, self.shapes))), device=self.positions.device)
+        return tuple(torch.searchsorted(self.positions, ends).diff(prepend=ends.new_zeros(1)).tolist())
 
     def learned(self) -> dict[str, Any]:
         return {"nonzeros": self.values.numel()}
@@ -62,12 +65,16 @@ class Pruned(Compressed):
     @classmethod
     def of(cls, how: Prune, target: Target, theta: Tensor) -> Pruned:
         """Θ of a sparse vector θ: [N]."""
+        # Rounded first: a double that is zero as a float is no survivor.
+        theta = theta.to(theta_dtype(target.dtype))
         positions = theta.nonzero().squeeze(1)
-        values = theta[positions].to(theta_dtype(target.dtype))
-        # A double that rounds to zero as a float is no survivor either.
-        positions, values = positions[values != 0], values[values != 0]
         return cls(
-            how=how, shapes=target.shapes, dtype=target.dtype, listed=target.listed, values=values, positions=positions
+            how=how,
+            shapes=target.shapes,
+            dtype=target.dtype,
+            listed=target.listed,
+            values=theta[positions],
+            positions=positions,
         )
 
 
@@ -99,16 +106,13 @@ def kept(kappa: float | None, fraction: float | None, n: int) -> int:
 
 def largest(score: Tensor, kappa: int) -> Tensor:
     """The κ entries of largest score, ties by lowest index: a mask [N].  Selects, without sorting all."""
-    count = score.numel()
-    if kappa <= 0 or kappa >= count:
+    if kappa <= 0 or kappa >= score.numel():
         return torch.full_like(score, kappa > 0, dtype=torch.bool)
-    rest = count - kappa + 1
-    # The κ-th largest, from the shorter side.  Not `kthvalue`: it takes O(N²) time on some orders.
-    fewer = score.topk(min(kappa, rest), largest=kappa <= rest, sorted=False).values
-    threshold = fewer.min() if kappa <= rest else fewer.max()
-    keep = score > threshold
-    ties = (score == threshold).nonzero().squeeze(1)
-    keep[ties[: kappa - int(keep.sum())]] = True
+    threshold = kth_largest(score, kappa)
+    keep = score >= threshold
+    surplus = int(torch.count_nonzero(keep)) - kappa
+    if surplus:
+        keep[(score == threshold).nonzero().squeeze(1)[-surplus:]] = False
     return keep
 
 
@@ -139,10 +143,10 @@ def l1_ball(v: Tensor, kappa: float) -> Tensor:
         return v
     if kappa == 0:
         return torch.zeros_like(v)
-    magnitude = v.abs().sort(descending=True).values.double()
+    magnitude = ascending(v.abs()).double().flip(0)
     excess = magnitude.cumsum(0) - kappa
     rank = torch.arange(1, magnitude.numel() + 1, device=v.device, dtype=torch.float64)
-    active = max(1, int((magnitude * rank > excess).sum()))
+    active = max(1, int(torch.count_nonzero(magnitude * rank > excess)))
     tau = float(excess[active - 1] / active)
     theta = soft_threshold(v, tau)
     # The running sum has gathered rounding errors; one Newton step on ‖θ(τ)‖₁ = κ removes them.

@@ -12,6 +12,8 @@ from torch import Tensor
 from lctui.compression.base import Compressed, Target, theta_dtype
 from lctui.compression.codebooks import Given, GivenCodebook, LearnedCodebook, entries_of, nearest
 from lctui.compression.kmeans import optimal_codebook
+from lctui.compression.order import ascending
+from lctui.compression.pruning import largest
 from lctui.compression.scales import best_scale
 from lctui.scheme.compressions import (
     Quantize,
@@ -90,14 +92,12 @@ def _scaled_ternary(how: QuantizeTernary, target: Target, v: Tensor) -> GivenCod
     With the j largest magnitudes kept, the best a is their mean and the error falls by (Σ of them)²/j: the j* that
     maximizes Σ/√j is best, ties to the smaller j, equal magnitudes by lowest index.
     """
-    ordered = v.abs().sort(descending=True, stable=True)
-    sums = ordered.values.double().cumsum(0)
+    magnitude = v.abs()
+    sums = ascending(magnitude).double().flip(0).cumsum(0)
     counts = torch.arange(1, v.numel() + 1, device=v.device, dtype=torch.float64)
     best = int((sums / counts.sqrt()).argmax())
-    kept = ordered.indices[: best + 1]
-    indices = torch.ones(v.numel(), dtype=torch.uint8, device=v.device)
-    indices[kept] = (1 + v[kept].sign()).to(torch.uint8)
-    return _given(how, target, indices, sums[best] / (best + 1))
+    sign = torch.where(largest(magnitude, best + 1), v.sign(), 0)
+    return _given(how, target, (1 + sign).to(torch.uint8), sums[best] / (best + 1))
 
 
 def _scaled_powers(how: QuantizePowersOfTwo, target: Target, v: Tensor) -> GivenCodebook:
