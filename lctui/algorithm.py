@@ -21,9 +21,10 @@ from torch import Tensor
 from lctui.compression import Compressed, c_step
 from lctui.errors import Diverged
 from lctui.events import DirectCompression, Epoch, Step
+from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.evaluate import Errors, Splits, evaluate
 from lctui.learning.net import FlatNet
-from lctui.learning.train import Penalty, Position, SgdSettings, Stop, Trainer, never
+from lctui.learning.train import Position, Stop, Trainer, Turn, never
 from lctui.scheme import Scheme
 from lctui.scheme.check import ResolvedTask
 from lctui.scheme.compressions import members
@@ -62,10 +63,22 @@ class LCProblem:
         for task in self.tasks:
             for name in task.names:
                 self.net.view(self.has_task, f"{name}.weight").fill_(1)
+        l_step = self.scheme.l_step
+        self.trainer = Trainer(
+            self.net,
+            self.splits.train,
+            SgdSettings(l_step.batch_size, l_step.momentum, l_step.nesterov, precision=self.scheme.precision),
+            seed=self.scheme.seed,
+            stop=lambda: self.stop(),
+            on_batch=lambda done, total: self.on_batch(done, total),
+        )
 
 
-def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCompression | Epoch | Step]:
+def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCompression | Epoch | Step | Turn]:
     """The LC loop, from wherever `state` stands; `state` and the net evolve in place.
+
+    Besides events it yields every epoch before it is trained, so that whoever drives several loops may train theirs
+    together; an epoch that nobody has trained by the time the loop goes on, it trains itself.
 
     Raises:
         Interrupted: `problem.stop` said so; `state` stands after the last finished batch.
@@ -102,34 +115,23 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
             return
 
 
-def _l_step(problem: LCProblem, state: State, k: int, mu: float, penalty: Penalty) -> Iterator[Epoch]:
+def _l_step(problem: LCProblem, state: State, k: int, mu: float, penalty: Penalty) -> Iterator[Epoch | Turn]:
     """SGD on L(w) + penalty for the scheme's epochs, from where `state` stands."""
-    options = problem.scheme.l_step
+    options, trainer = problem.scheme.l_step, problem.trainer
     lr = options.rate(k, mu)
-    trainer = Trainer(
-        problem.net,
-        problem.splits.train,
-        SgdSettings(options.batch_size, options.momentum, options.nesterov, precision=problem.scheme.precision),
-        seed=problem.scheme.seed,
-        stream=("l_step", k),
-        position=state.position,
-        stop=problem.stop,
-        on_batch=problem.on_batch,
-    )
-    if state.momentum is not None:
-        trainer.load_momentum(state.momentum)
-    state.momentum = trainer.buffer
+    trainer.begin(("l_step", k), state.position, state.momentum)
+    state.momentum = trainer.momentum
     while trainer.position.epoch < options.epochs:
-        started = time.perf_counter()
+        turn = Turn(trainer, lr, penalty)
+        yield turn
         try:
-            state.loss = trainer.epoch(lr, penalty)
+            state.loss = turn.loss()
         finally:
             state.position = trainer.position
-            seconds = time.perf_counter() - started
-            state.l_seconds += seconds
+            state.l_seconds += turn.seconds
         epoch = state.position.epoch
         _require_finite(problem, state.loss, f"LC step {k + 1}, epoch {epoch}", lr, mu)
-        yield Epoch(k + 1, epoch, options.epochs, mu, lr, state.loss, seconds)
+        yield Epoch(k + 1, epoch, options.epochs, mu, lr, state.loss, turn.seconds, turn.together)
 
 
 def _require_finite(problem: LCProblem, loss: float, where: str, lr: float, mu: float) -> None:

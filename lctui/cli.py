@@ -19,7 +19,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lctui.errors import BadInput, Exit, Interrupted, LctuiError, not_one_of, printable
-from lctui.headless.options import Detach, Device, Home, Json, Later, QuietFlag, RunName, Set, open_store, print_result
+from lctui.headless.options import (
+    Detach,
+    Device,
+    Home,
+    Json,
+    Later,
+    QuietFlag,
+    RunName,
+    Set,
+    Together,
+    members_together,
+    open_store,
+    print_result,
+)
 from lctui.headless.output import print_json, say
 from lctui.headless.queue_verbs import queue_verbs
 from lctui.runs.process import require_device_name, share_the_cores
@@ -49,6 +62,7 @@ def root(
     home: Home = None,
     device: Device = None,
     quiet: QuietFlag = False,
+    ensemble: Together = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="The console draws with plain ASCII.")] = False,
     theme: Annotated[str | None, typer.Option("--theme", metavar="NAME", help="The console's colours.")] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -63,14 +77,15 @@ def root(
     elif run is not None:
         if context.invoked_subcommand is not None:
             raise BadInput.one("", "--run", f"goes without a verb, got {context.invoked_subcommand!r} too")
-        _run_file(run, device or "auto", detach, queue, quiet, _overrides(settings))
-    elif context.invoked_subcommand is None and not (detach or queue or settings or quiet):
+        _run_file(run, device or "auto", detach, queue, quiet, _overrides(settings), ensemble)
+    elif context.invoked_subcommand is None and not (detach or queue or settings or quiet or ensemble):
         if sys.stdin.isatty() and sys.stdout.isatty():
             _open_console(device or "auto", ascii_only, theme)
         else:
             typer.echo(context.get_help())  # in a pipe there is nobody to press a key
-    elif detach or queue or settings or device is not None or quiet:
-        raise BadInput.one("", "--detach, --queue, --set, --device and --quiet", "go with --run, or after the verb")
+    elif detach or queue or settings or device is not None or quiet or ensemble:
+        options = "--detach, --queue, --set, --device, --ensemble and --quiet"
+        raise BadInput.one("", options, "go with --run, or after the verb")
 
 
 def _open_console(device: str, ascii_only: bool, theme: str | None) -> None:
@@ -100,10 +115,21 @@ def _overrides(settings: list[str] | None) -> dict[str, Any]:
     return result
 
 
-def _run_file(path: Path, device: str, detach: bool, queue: bool, quiet: bool, overrides: dict[str, Any]) -> None:
+def _run_file(
+    path: Path,
+    device: str,
+    detach: bool,
+    queue: bool,
+    quiet: bool,
+    overrides: dict[str, Any],
+    ensemble: str | None,
+) -> None:
     from lctui.scheme.study import Study, load_file
 
+    size = members_together(ensemble)
     loaded = load_file(path, overrides)
+    if ensemble is not None and (queue or detach or not isinstance(loaded, Study)):
+        raise BadInput.one("", "--ensemble", "goes with a study that runs here: queued runs have a process each")
     store = open_store(None)
     if queue or (detach and isinstance(loaded, Study)):
         _queue_file(loaded, store, device, str(path), quiet)
@@ -120,7 +146,7 @@ def _run_file(path: Path, device: str, detach: bool, queue: bool, quiet: bool, o
     from lctui import foreground
 
     if isinstance(loaded, Study):
-        foreground.run_study(loaded, store, device, str(path), quiet)
+        foreground.run_study(loaded, store, device, str(path), quiet, size)
     else:
         foreground.run_scheme(loaded, store, device, str(path), quiet)
 

@@ -90,7 +90,10 @@ class DirectCompression(Measured):
 
 @dataclass(frozen=True)
 class Epoch(Event):
-    """One epoch of an L step; `loss` is the epoch's mean, without the penalty."""
+    """One epoch of an L step; `loss` is the epoch's mean, without the penalty.
+
+    `seconds` is what the epoch took, `together` how many runs were trained in that time.
+    """
 
     event: ClassVar[str] = "epoch"
     step: int
@@ -100,6 +103,7 @@ class Epoch(Event):
     lr: float
     loss: float
     seconds: float
+    together: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,8 +41,8 @@ def resume(run: Run, store: Store, device: str, quiet: bool) -> None:
     _run(run, run.scheme(), store, device, str(run.file("scheme.json")), _display(quiet))
 
 
-def run_study(study: Study, store: Store, device: str, source: str, quiet: bool) -> None:
-    """Runs a study's members, one after another.
+def run_study(study: Study, store: Store, device: str, source: str, quiet: bool, ensemble: int | None = None) -> None:
+    """Runs a study's members; up to `ensemble` of them train together, None for as many as pays.
 
     Raises:
         BadInput, Interrupted: as `run_scheme` does.
@@ -54,7 +54,7 @@ def run_study(study: Study, store: Store, device: str, source: str, quiet: bool)
         with _stdout_kept(), stop.on_signals(), display:
             require_runnable(study, source)
             require_writable(store)
-            for member in run_members(study, store, device, source, stop, display):
+            for member in run_members(study, store, device, source, stop, display, ensemble):
                 results.append(member.result)
     finally:
         if results:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lctui import scheme, user_code
 from lctui.errors import BadInput, nearest, not_one_of
+from lctui.learning.lenet5 import LeNet5Gradient
 from lctui.scheme.net import Layer, NetInfo
 
 TORCHVISION = "torchvision:"
@@ -55,6 +56,18 @@ class LeNet5(nn.Module):
         x = F.relu(F.max_pool2d(self.conv1(x), 2))  # [n, 20, 12, 12]
         x = F.relu(F.max_pool2d(self.conv2(x), 2))  # [n, 50, 4, 4]
         return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+    def gradient_by_hand(
+        self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], shape: tuple[int, ...], kind: str
+    ) -> LeNet5Gradient | None:
+        """What `lctui.learning.gradients` uses in place of autograd, if net and images are what they should be.
+
+        Weights and gradients are [M, …] each.  On a CPU the products are float32 whatever the arithmetic.
+        """
+        parts = [type(part) for part in self.children()]
+        if parts != [nn.Conv2d, nn.Conv2d, nn.Linear, nn.Linear] or not LeNet5Gradient.fits(weights, shape):
+            return None
+        return LeNet5Gradient(weights, gradients, kind if weights["fc1.weight"].is_cuda else "float32")
 
 
 class LeNet300(nn.Module):

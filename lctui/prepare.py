@@ -114,10 +114,20 @@ def pick_device(name: str) -> torch.device:
 
 
 def resident_splits(module: nn.Module, loaded: data.DataSet, device: torch.device) -> Splits:
-    """The splits on the device, in the memory format that the net takes."""
-    fast = _takes_channels_last(module, loaded.train.inputs[:2])
-    splits = (loaded.train, loaded.validation, loaded.test)
-    return Splits(*(Resident(split.inputs, split.labels, device, channels_last=fast) for split in splits))
+    """The splits on the device, in the memory format that the net takes; runs of the same data share them."""
+    key = (device, _takes_channels_last(module, loaded.train.inputs[:2]))
+    if _last_splits.get("data") is not loaded:
+        _last_splits.clear()
+        _last_splits["data"] = loaded
+    if key not in _last_splits:
+        splits = (loaded.train, loaded.validation, loaded.test)
+        residents = (Resident(split.inputs, split.labels, device, channels_last=key[1]) for split in splits)
+        _last_splits[key] = Splits(*residents)
+    return _last_splits[key]
+
+
+_last_splits: dict[Any, Any] = {}
+"""The data set that was last put on devices, and its splits by device and memory format."""
 
 
 @torch.inference_mode()

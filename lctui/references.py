@@ -28,7 +28,7 @@ from lctui.runs import atomic
 from lctui.runs.locks import Lock
 from lctui.scheme import Scheme
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Raised whenever reference training changes its numbers, so that old references are not mistaken for new ones."""
 
 WAIT_SECONDS = 0.5

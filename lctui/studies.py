@@ -1,12 +1,12 @@
-"""Running a study: its members one after another, each in a run folder of its own.
+"""Running a study: each member in a run folder of its own, one after another or, where that pays, several together.
 
-Owns what is reused: a finished run of the same scheme, code and data is not run again, a half-done one goes on.  A
-member that fails does not stop the rest.
+Owns what is reused (a finished run of the same scheme, code and data is not run again, a half-done one goes on) and
+which members train together.  A member that fails does not stop the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,8 @@ from lctui.runs.store import Run, Store, new_run
 from lctui.scheme import Scheme
 from lctui.scheme.check import check_scheme, describe
 from lctui.scheme.study import Study
-from lctui.worker import C_STEP_VERSION, Observer, execute
+from lctui.together import execute_together
+from lctui.worker import C_STEP_VERSION, Execution, Observer, execute
 
 
 class Display(Observer, Protocol):
@@ -32,6 +33,9 @@ class Display(Observer, Protocol):
     def download(self, name: str, done: int, total: int) -> None:
         """A download has got so far, in bytes."""
 
+    def beside_others(self, name: str, leads: bool) -> Observer:
+        """An observer of one run among several; the one that leads shows the progress of all."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -42,6 +46,10 @@ class Member:
     reused: bool
 
 
+MOST_TOGETHER = 64
+"""Members that train together on a GPU unless the user says otherwise."""
+
+
 def run_study(
     study: Study,
     store: Store,
@@ -49,17 +57,44 @@ def run_study(
     source: str,
     stop: StopRequest,
     display: Display,
+    ensemble: int | None = None,
 ) -> Iterator[Member]:
     """Runs what is not finished yet; yields every member's result as it is there, failed ones included.
 
+    Members with the same net, data, reference and L step train together, up to `ensemble` at once; None means as many
+    as pays: `MOST_TOGETHER` on a GPU, one on a CPU, which is as busy with a single net.
+
     Raises:
         BadInput: a member cannot be run at all: its net or its data is not to be had.
-        Interrupted: it was stopped; finished members are kept, the one under way can go on.
+        Interrupted: it was stopped; finished members are kept, those under way can go on.
     """
-    for number, scheme in enumerate(study.schemes, 1):
-        display.say(f"[{number}/{len(study.schemes)}] {scheme.name}")
-        prepared = prepare(scheme, store.home, device, source, display.download)
-        yield _run_member(study, scheme, prepared, store, device, stop, display)
+    size = ensemble or (MOST_TOGETHER if pick_device(device).type == "cuda" else 1)
+    done = 0
+    for schemes in alike(study.schemes, size):
+        members = []
+        for scheme in schemes:
+            done += 1
+            display.say(f"[{done}/{len(study.schemes)}] {scheme.name}")
+            prepared = prepare(scheme, store.home, device, source, display.download)
+            member = _Unfinished.of(study, scheme, prepared, store, device)
+            if isinstance(member, Run):
+                display.say(f"  already done: run {member.id}")
+                yield Member(scheme.name, member.read("result.json"), reused=True)
+            else:
+                members.append(member)
+        if len(members) > 1:
+            yield from _run_together(members, store.home, stop, display, size)
+        else:
+            yield from (member.run_alone(store.home, stop, display) for member in members)
+
+
+def alike(schemes: Sequence[Scheme], size: int) -> Iterator[list[Scheme]]:
+    """The schemes in groups of at most `size` that can train together; groups in the order of their first scheme."""
+    groups: dict[str, list[Scheme]] = {}
+    for number, scheme in enumerate(schemes):
+        groups.setdefault(scheme.batches_fingerprint() if size > 1 else str(number), []).append(scheme)
+    for group in groups.values():
+        yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
 def require_runnable(study: Study, source: str) -> None:
@@ -77,31 +112,63 @@ def require_runnable(study: Study, source: str) -> None:
         raise BadInput(source, problems)
 
 
-def _run_member(
-    study: Study,
-    scheme: Scheme,
-    prepared: Prepared,
-    store: Store,
-    device: str,
-    stop: StopRequest,
-    display: Display,
-) -> Member:
-    twins = [run for run in store.twins(scheme.fingerprint()) if _same(run, prepared)]
-    finished = next((run for run in twins if run.status() == "finished"), None)
-    if finished is not None:
-        display.say(f"  already done: run {finished.id}")
-        return Member(scheme.name, finished.read("result.json"), reused=True)
-    unfinished = next((run for run in twins if run.status() in ("interrupted", "crashed")), None)
-    if unfinished is not None:
-        prepare_to_resume(unfinished)
-    run = unfinished or new_run(store, scheme, device, study=study.name)
-    try:
-        return Member(scheme.name, execute(run, prepared, store.home, stop, display), reused=False)
-    except (Interrupted, BadInput):
-        raise
-    except LctuiError as error:
+@dataclass(frozen=True)
+class _Unfinished:
+    """A member with work left to do, and the run that does it."""
+
+    scheme: Scheme
+    prepared: Prepared
+    run: Run
+
+    @classmethod
+    def of(cls, study: Study, scheme: Scheme, prepared: Prepared, store: Store, device: str) -> _Unfinished | Run:
+        """The run to go on with, or a new one; the finished run itself where there is nothing left to do."""
+        twins = [run for run in store.twins(scheme.fingerprint()) if _same(run, prepared)]
+        finished = next((run for run in twins if run.status() == "finished"), None)
+        if finished is not None:
+            return finished
+        unfinished = next((run for run in twins if run.status() in ("interrupted", "crashed")), None)
+        if unfinished is not None:
+            prepare_to_resume(unfinished)
+        return cls(scheme, prepared, unfinished or new_run(store, scheme, device, study=study.name))
+
+    def run_alone(self, home: Path, stop: StopRequest, display: Display) -> Member:
+        try:
+            return Member(self.scheme.name, execute(self.run, self.prepared, home, stop, display), reused=False)
+        except (Interrupted, BadInput):
+            raise
+        except LctuiError as error:
+            return self.failed(error, display)
+
+    def failed(self, error: LctuiError, display: Display) -> Member:
         display.say(f"  {'diverged' if isinstance(error, Diverged) else 'failed'}: {error}")
-        return Member(scheme.name, run.read("result.json"), reused=False)
+        return Member(self.scheme.name, self.run.read("result.json"), reused=False)
+
+
+def _run_together(
+    members: Sequence[_Unfinished], home: Path, stop: StopRequest, display: Display, size: int
+) -> Iterator[Member]:
+    """Runs members that can train together; what keeps one of them from its end is raised when the others have ended.
+
+    A member can be stopped alone: its request is its own, and the study's reaches all.
+    """
+    display.say(f"  {len(members)} runs train together")
+    executions: dict[Execution, _Unfinished] = {}
+    for member in members:
+        observer = display.beside_others(member.scheme.name, leads=not executions)
+        own = StopRequest(above=stop)
+        executions[Execution(member.run, member.prepared, home, own, observer)] = member
+    unfinished: LctuiError | None = None
+    for execution, error in execute_together(list(executions), size):
+        member = executions[execution]
+        if execution.result is not None:
+            yield Member(member.scheme.name, execution.result, reused=False)
+        elif error is not None and not isinstance(error, Interrupted | BadInput):
+            yield member.failed(error, display)
+        else:
+            unfinished = unfinished or error
+    if unfinished is not None:
+        raise unfinished
 
 
 def comparable(scheme: Scheme, twins: list[Run], home: Path, device: str, source: str) -> list[Run]:

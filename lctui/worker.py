@@ -1,8 +1,9 @@
 """The worker: one run, from its folder's scheme to its result.
 
 Owns the order of things in a run (reference, direct compression, LC steps, artifact, result) and what is on disk
-after each.  Shows nothing: whoever started it passes an observer, or reads the folder.  `python -m lctui.worker
-FOLDER` is the detached form.
+after each.  Shows nothing: whoever started it passes an observer, or reads the folder.  An execution goes from one
+epoch that it wants trained to the next, so that several can train theirs together.  `python -m lctui.worker FOLDER`
+is the detached form of one.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +28,7 @@ from lctui.errors import BadInput, Diverged, Exit, Interrupted, LctuiError, RunF
 from lctui.export import artifact
 from lctui.learning.evaluate import evaluate
 from lctui.learning.net import FlatNet
+from lctui.learning.train import Turn
 from lctui.prepare import Prepared, prepare, provenance
 from lctui.results import Kept, Numbers, measured, result_of
 from lctui.runs import atomic
@@ -40,8 +43,13 @@ from lctui.scheme.storage import dense_bits
 
 logger = logging.getLogger("lctui")
 
-C_STEP_VERSION = 1
+C_STEP_VERSION = 2
 """Raised whenever a C step or the loop changes its numbers: finished runs of another version are not reused."""
+
+SAVE_SECONDS = 2.0
+"""A checkpoint is written no more often; an epoch that takes longer is always followed by one."""
+SAVE_SHARE = 0.05
+"""And seldom enough that writing checkpoints takes no larger share of the time."""
 
 
 class Observer(Protocol):
@@ -72,12 +80,11 @@ def execute(run: Run, prepared: Prepared, home: Path, stop: StopRequest, observe
         Interrupted: it stopped on request and can be resumed.
         Diverged, RunFailed: it cannot go on; `result.json` says so.
     """
-    lock = Lock(run.file("lock"))
-    if not lock.acquire():
-        raise BadInput.one("", run.id, "is running already")
-    with lock, _logging_to(run):
-        _require_same_inputs(run, prepared)
-        return _Worker(run, prepared, home, stop, observer).work()
+    execution = Execution(run, prepared, home, stop, observer)
+    for _ in execution.turns():
+        pass  # an epoch that nobody trains beside others' trains itself
+    assert execution.result is not None
+    return execution.result
 
 
 def _require_same_inputs(run: Run, prepared: Prepared) -> None:
@@ -93,13 +100,12 @@ def _require_same_inputs(run: Run, prepared: Prepared) -> None:
             raise BadInput.one("", run.id, f"its {what} changed since it began; start a new run")
 
 
-class _Worker:
-    """One run being executed."""
+class Execution:
+    """One run being executed: `turns()` is its course, `result` what it has come to in the end."""
 
     def __init__(self, run: Run, prepared: Prepared, home: Path, stop: StopRequest, observer: Observer) -> None:
         self.run, self.prepared, self.home, self.stop, self.observer = run, prepared, home, stop, observer
         self.scheme = prepared.scheme
-        self.log = EventLog(run.file("events.jsonl"))
         self.status = StatusFile(run.file("status.json"), on_beat=self._look_for_stop)
         self.net = FlatNet(prepared.module, prepared.device)
         self.problem = LCProblem(
@@ -114,20 +120,38 @@ class _Worker:
         self.state, self.kept = State(), Kept()
         self.phase = "reference"
         self.eta = Eta(self.scheme.reference.epochs)
+        self.result: Numbers | None = None
+        self.logger = logger.getChild(run.id)
         self.begun = time.monotonic()
+        self.saved, self.save_seconds, self.together = -math.inf, 0.0, 1
 
-    def work(self) -> Numbers:
-        """The whole run; whatever ends it, the folder says so."""
+    def turns(self) -> Generator[Turn | None, None, None]:
+        """The whole run, epoch by epoch; each is trained when the next is asked for, if it is not by then.
+
+        The first is None: the run is this process's from then on, and nothing has been trained yet.  Raises as
+        `execute` does.  Closed before its end, it leaves the folder as an interruption does.
+        """
+        lock = Lock(self.run.file("lock"))
+        if not lock.acquire():
+            raise BadInput.one("", self.run.id, "is running already")
+        with lock, _logging_to(self.run):
+            _require_same_inputs(self.run, self.prepared)
+            self.log = EventLog(self.run.file("events.jsonl"))
+            yield from self._work()
+
+    def _work(self) -> Iterator[Turn | None]:
+        """The run; whatever ends it, the folder says so."""
         self._look_for_stop()
         self.run.file("result.json").unlink(missing_ok=True)
         self._write_provenance()
         self.status.open()
         try:
+            yield None
             self._begin()
             self._get_reference()
-            self._compress()
-            result = self._finish()
-        except Interrupted:
+            yield from self._compress()
+            self.result = self._finish()
+        except (Interrupted, GeneratorExit):
             self._save()
             self._emit(events.RunInterrupted(self.phase, self.state.step, *self._position()))
             self.run.file("stop").unlink(missing_ok=True)  # the request is met: a resume must not find it
@@ -137,19 +161,18 @@ class _Worker:
             self._fail("diverged" if isinstance(error, Diverged) else "failed", str(error))
             raise
         except (Exception, SystemExit) as error:  # a user's code may call sys.exit
-            logger.exception("the run failed")
+            self.logger.exception("the run failed")
             message = _advice(error)
             self._fail("failed", message)
             raise RunFailed(message) from error
         finally:
             self.log.close()
         self.status.close("finished")
-        return result
 
     def _write_provenance(self) -> None:
         meta = {"fingerprint": self.scheme.fingerprint(), "c_step_version": C_STEP_VERSION}
         meta |= {"training_version": references.TRAINING_VERSION}
-        meta |= provenance(self.prepared)
+        meta |= {"arithmetic": self.problem.trainer.descent.gradient.kind} | provenance(self.prepared)
         atomic.write_json(self.run.file("meta.json"), self.run.read("meta.json") | meta)
 
     def _begin(self) -> None:
@@ -187,12 +210,15 @@ class _Worker:
         }
         self._emit(events.ReferenceFinished(found.key, found.reused, **self.kept.reference))
 
-    def _compress(self) -> None:
+    def _compress(self) -> Iterator[Turn]:
         steps = self.scheme.lc.mu.steps if self.prepared.tasks else 0
         self.status.update(phase="l_step", step=self.state.step, steps=steps, epochs=self.scheme.l_step.epochs)
         self.status.update(epoch=self.state.position.epoch, batch=0)
         for event in learning_compression(self.problem, self.state):
             match event:
+                case Turn():
+                    yield event
+                    continue
                 case events.DirectCompression():
                     self.kept.direct = measured(event)
                     self._show_measured(event)
@@ -202,11 +228,13 @@ class _Worker:
                     self.status.update(step=event.step, mu=event.mu, gap=event.gap, epoch=0, batch=0)
                 case events.Epoch():
                     self.eta.lc_epoch(event.seconds)
+                    self.together = event.together
                     self.status.update(epoch=event.epoch, mu=event.mu)
             self.status.update(eta_seconds=self.eta.left(self._lc_epochs_left()))
             # Reported first: if the worker dies in between, the epoch is redone and reported again.
             self._emit(event)
-            self._save()
+            if self._is_time_to_save():
+                self._save()
 
     def _finish(self) -> Numbers:
         self.status.update(phase="finishing", eta_seconds=0.0)
@@ -251,14 +279,22 @@ class _Worker:
             self.status.close(status, error)
         except OSError:
             # The disk that failed the run may refuse these words too; what it holds is still whole.
-            logger.exception("the failure could not be recorded")
+            self.logger.exception("the failure could not be recorded")
 
     def _save(self) -> None:
         if self.kept.reference is None:
             return  # the reference keeps its own checkpoint
         self._count_seconds()
+        started = time.monotonic()
         saved = checkpoint.of_run(self.net, self.state, self.kept.record())
         saved.save(self.run.file("checkpoint.safetensors"))
+        self.saved = time.monotonic()
+        self.save_seconds = self.saved - started
+
+    def _is_time_to_save(self) -> bool:
+        """Has enough been done since the last checkpoint?  Runs that train together write theirs one after another."""
+        pause = max(SAVE_SECONDS, self.save_seconds * self.together / SAVE_SHARE)
+        return time.monotonic() - self.saved >= pause
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
@@ -271,7 +307,7 @@ class _Worker:
 
     def _emit(self, event: events.Event) -> None:
         self.log.append(event)
-        logger.info("%s", event)
+        self.logger.info("%s", event)
         self._tell(lambda observer: observer.event(event))
 
     def _tell(self, news: Callable[[Observer], None]) -> None:
@@ -279,7 +315,7 @@ class _Worker:
         try:
             news(self.observer)
         except (OSError, SystemExit):  # Rich answers a closed pipe by SystemExit
-            logger.warning("nobody watches any more")
+            self.logger.warning("nobody watches any more")
             self.observer = Nobody()
 
     def _look_for_stop(self) -> None:
@@ -337,10 +373,10 @@ def _advice(error: BaseException) -> str:
 
 @contextmanager
 def _logging_to(run: Run) -> Iterator[None]:
-    """The worker's own log goes to the run's folder, and nowhere else."""
+    """What is said of this run, and of none in particular, goes to the run's folder, and nowhere else."""
     handler = logging.FileHandler(run.file("worker.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    before = logger.level, logger.propagate
+    handler.addFilter(lambda record: record.name in (logger.name, f"{logger.name}.{run.id}"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -348,8 +384,10 @@ def _logging_to(run: Run) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.level, logger.propagate = before
         handler.close()
+        if not logger.handlers:
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
 
 
 def main(arguments: list[str] | None = None) -> int:

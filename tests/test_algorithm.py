@@ -20,6 +20,7 @@ from lctui.learning.evaluate import Splits
 from lctui.learning.net import FlatNet
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
+from lctui.learning.train import Turn
 from lctui.models import describe
 from lctui.scheme import Scheme
 from lctui.scheme.check import resolve
@@ -59,6 +60,11 @@ def make_problem(scheme: Scheme, **options: Any) -> LCProblem:
     assert not problems
     splits = Splits(train, Resident(*make_data(20, 3), CPU), test)
     return LCProblem(FlatNet(module, CPU), info, tasks, splits, scheme, **options)
+
+
+def events_of(problem: LCProblem, state: State) -> list[Any]:
+    """What the loop reports, every epoch trained by itself."""
+    return [event for event in learning_compression(problem, state) if not isinstance(event, Turn)]
 
 
 def keep_largest(v: torch.Tensor, kappa: int) -> torch.Tensor:
@@ -111,7 +117,7 @@ def transcription(scheme: Scheme) -> tuple[nn.Sequential, list[torch.Tensor], li
 def test_the_loop_is_the_papers(method: str) -> None:
     scheme = make_scheme(method)
     problem, state = make_problem(scheme), State()
-    list(learning_compression(problem, state))
+    events_of(problem, state)
     net, delta, lam = transcription(scheme)
     assert state.theta is not None and state.lam is not None
     for place, (name, theta) in enumerate(zip(("0.weight", "2.weight"), state.theta, strict=True)):
@@ -123,7 +129,7 @@ def test_the_loop_is_the_papers(method: str) -> None:
 
 def test_events_come_in_order_and_say_what_the_net_does() -> None:
     problem, state = make_problem(make_scheme()), State()
-    events = list(learning_compression(problem, state))
+    events = events_of(problem, state)
     assert [type(event) for event in events] == [DirectCompression] + [Epoch, Epoch, Step] * 5
     last = events[-1]
     assert isinstance(last, Step) and state.theta is not None
@@ -159,8 +165,8 @@ def test_tolerance_stops_early() -> None:
 def test_a_loop_that_converged_stays_so_when_it_is_taken_up_again() -> None:
     lc = {"mu": {"start": 0.05, "factor": 1.6, "steps": 16}, "tolerance": 0.05}
     problem, state = make_problem(make_scheme(lc=lc)), State()
-    list(learning_compression(problem, state))
-    assert list(learning_compression(problem, state)) == []
+    events_of(problem, state)
+    assert events_of(problem, state) == []
 
 
 def test_the_learning_rate_is_clipped_to_one_over_mu() -> None:
@@ -185,7 +191,7 @@ def test_penalty_types_compress_the_reference_with_the_first_mu() -> None:
 def test_a_stopped_loop_goes_on_exactly(batches: int) -> None:
     scheme = make_scheme()
     whole, whole_state = make_problem(scheme), State()
-    undisturbed = list(learning_compression(whole, whole_state))
+    undisturbed = events_of(whole, whole_state)
 
     left = batches
 
@@ -196,9 +202,9 @@ def test_a_stopped_loop_goes_on_exactly(batches: int) -> None:
 
     problem, state = make_problem(scheme, stop=stop), State()
     with pytest.raises(Interrupted):
-        list(learning_compression(problem, state))
+        events_of(problem, state)
     problem.stop = lambda: False
-    rest = list(learning_compression(problem, state))
+    rest = events_of(problem, state)
     assert torch.equal(problem.net.w, whole.net.w)
     assert state.lam is not None and whole_state.lam is not None and torch.equal(state.lam, whole_state.lam)
 
@@ -216,7 +222,7 @@ def test_infinite_weights_are_divergence() -> None:
 
 def test_no_tasks_leave_the_reference_as_it_is() -> None:
     problem, state = make_problem(make_scheme(compress=[])), State()
-    events = list(learning_compression(problem, state))
+    events = events_of(problem, state)
     assert len(events) == 1
     assert events[0].compression_ratio == 1
     reference = make_net().state_dict()

@@ -179,8 +179,10 @@ def test_a_dead_workers_run_goes_on_from_its_last_checkpoint(
     class Killed(BaseException):
         pass
 
+    monkeypatch.setattr(worker, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "SAVE_SHARE", float("inf"))
     saves = allowed = 0
-    save = worker._Worker._save
+    save = worker.Execution._save
 
     def dying(self: Any) -> None:
         nonlocal saves
@@ -189,12 +191,12 @@ def test_a_dead_workers_run_goes_on_from_its_last_checkpoint(
             raise Killed
         save(self)
 
-    monkeypatch.setattr(worker._Worker, "_save", dying)
+    monkeypatch.setattr(worker.Execution, "_save", dying)
     for survived in (0, 1, 1, 2, 3, 1):
         saves, allowed = 0, survived
         with pytest.raises(Killed):
             work(tmp_path, run)
-    monkeypatch.setattr(worker._Worker, "_save", save)
+    monkeypatch.setattr(worker.Execution, "_save", save)
     assert without_times(work(tmp_path, run)) == without_times(result)
     assert steps_of(run) == steps_of(whole)
 

@@ -72,6 +72,10 @@ class Display:
         """One line, as it is."""
         self.console.print(Text(line), soft_wrap=True)
 
+    def beside_others(self, name: str, leads: bool) -> Beside:
+        """An observer of one run of several; the one that leads shows the progress of all."""
+        return Beside(self, name, leads)
+
     def table(self, table: RenderableType) -> None:
         """A table, or anything else that Rich lays out."""
         with even_unheard():
@@ -118,6 +122,24 @@ class Display:
                 self.bars.update(other, visible=False)
             self.tasks[name] = self.bars.add_task(name, total=total, text=text)
         self.bars.update(self.tasks[name], completed=done, total=total, text=text)
+
+
+class Beside:
+    """What a display shows of one run among several: its lines, with its name before them."""
+
+    def __init__(self, display: Display, name: str, leads: bool) -> None:
+        self.display, self.name, self.leads = display, name, leads
+
+    def event(self, event: Event) -> None:
+        """Prints the line of an event that has one."""
+        line = _LINES.get(type(event))
+        if line is not None and not isinstance(event, RunStarted):
+            self.display.say(f"{self.name}: {line(event)}")
+
+    def progress(self, progress: Progress) -> None:
+        """Moves the bar, if this run leads."""
+        if self.leads:
+            self.display.progress(progress)
 
 
 class Quiet(Display):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lctui.errors import BadInput
 from lctui.headless.output import print_json
 
 if TYPE_CHECKING:
@@ -29,6 +30,26 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a field for this call, e.g. l_step.epochs=4."),
 ]
+
+Together = Annotated[
+    str | None,
+    typer.Option("--ensemble", metavar="off|auto|N", help="How many runs of a study train together."),
+]
+
+
+def members_together(ensemble: str | None) -> int | None:
+    """How many runs of a study train together; None for as many as pays.
+
+    Raises:
+        BadInput: neither off, auto nor a number from 1.
+    """
+    if ensemble in (None, "auto"):
+        return None
+    if ensemble == "off":
+        return 1
+    if not (ensemble.isascii() and ensemble.isdigit() and int(ensemble) > 0):
+        raise BadInput.one("", "--ensemble", f"{ensemble!r} must be off, auto or a number from 1")
+    return int(ensemble)
 
 
 def open_store(home: Path | None) -> Store:

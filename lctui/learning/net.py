@@ -43,6 +43,10 @@ class FlatNet:
         name = self.canonical[name]
         return vector[self.slices[name]].view(self.shapes[name])
 
+    def views(self, vectors: Tensor) -> dict[str, Tensor]:
+        """All parameters' pieces of vectors [M, P], by name, each [M, …]; they share memory."""
+        return {name: vectors[:, piece].view(-1, *self.shapes[name]) for name, piece in self.slices.items()}
+
     def state(self) -> dict[str, Tensor]:
         """The module's state dict, copied to the CPU; names that share a tensor still do."""
         copies: dict[tuple[int, torch.Size], Tensor] = {}

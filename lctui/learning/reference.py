@@ -46,12 +46,9 @@ def train_reference(
     settings = SgdSettings(
         options.batch_size, options.momentum, options.nesterov, options.weight_decay, scheme.precision
     )
-    trainer = Trainer(
-        net, splits.train, settings, scheme.seed, ("reference",), state.position, stop=stop, on_batch=on_batch
-    )
-    if state.momentum is not None:
-        trainer.load_momentum(state.momentum)
-    state.momentum = trainer.buffer
+    trainer = Trainer(net, splits.train, settings, scheme.seed, stop=stop, on_batch=on_batch)
+    trainer.begin(("reference",), state.position, state.momentum)
+    state.momentum = trainer.momentum
     while trainer.position.epoch < options.epochs:
         lr = options.lr * options.lr_decay**trainer.position.epoch
         started = time.perf_counter()

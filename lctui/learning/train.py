@@ -1,47 +1,35 @@
-"""SGD over resident data: the inner loop of reference training and of the L step.
+"""SGD over resident data: epochs of reference training and of the L step.
 
-Owns one epoch of training, with the penalty's gradient added by hand, and where in an epoch training stands, so that
-it can stop after any batch and go on exactly.  Chooses no learning rates and evaluates nothing.
+Owns what an epoch is (its order, its batches, the place in it where training stands, so that it can stop after any
+batch and go on exactly) and training an epoch of one net.  Several nets on the same batches are `lctui.learning.
+ensemble`'s.  Chooses no learning rates and evaluates nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lctui.errors import Interrupted
+from lctui.learning.captured import CapturedBatches
+from lctui.learning.descent import Descent, Penalty, SgdSettings
+from lctui.learning.gradients import gradient_of
 from lctui.learning.net import FlatNet
+from lctui.learning.precision import arithmetic, tensor_cores
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
 
 Stop = Callable[[], bool]
+Stream = tuple[str | int, ...]
 
 
 def never() -> bool:
     """The `Stop` that lets training run to its end."""
     return False
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """μ/2 ‖w − target‖² on the weights that have a task: `coefficient` [P] is μ there and 0 elsewhere."""
-
-    coefficient: Tensor
-    target: Tensor
-
-    def add_gradient(self, w: Tensor, grad: Tensor) -> None:
-        """grad += μ(w − Δ(Θ) − λ/μ), in place."""
-        grad.addcmul_(w - self.target, self.coefficient)
-
-    def value(self, w: Tensor) -> float:
-        """μ/2 ‖w − Δ(Θ) − λ/μ‖²."""
-        difference = (w - self.target).double()
-        return float(0.5 * (difference.square() * self.coefficient).sum())
 
 
 @dataclass
@@ -54,50 +42,42 @@ class Position:
     rng: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class SgdSettings:
-    """What one phase of training needs; `lr` is given per epoch."""
-
-    batch_size: int
-    momentum: float
-    nesterov: bool
-    weight_decay: float = 0.0
-    precision: str = "float32"
-
-
-@dataclass
+@dataclass(eq=False)
 class Trainer:
-    """Momentum SGD on a `FlatNet`: one phase, from its first epoch to its last.
+    """Momentum SGD on a `FlatNet`, phase after phase.
 
-    `stream` names the phase's randomness.  `on_batch` is told of every finished batch (for progress displays).
+    `stream` names a phase's randomness.  `on_batch` is told of every finished batch (for progress displays).
     """
 
     net: FlatNet
     data: Resident
     settings: SgdSettings
     seed: int
-    stream: tuple[str | int, ...]
+    stream: Stream = ()
     position: Position = field(default_factory=Position)
     stop: Stop = never
     on_batch: Callable[[int, int], None] = lambda done, total: None
 
     def __post_init__(self) -> None:
-        options = self.settings
-        self.optimizer = torch.optim.SGD(
-            [self.net.w],
-            lr=0.0,
-            momentum=options.momentum,
-            nesterov=options.nesterov,
-            fused=True,
-        )
-        self.net.w.grad = self.net.grad
-        # Zeros in place of no buffer: the first update is the same, and there is always one to save.
-        self.buffer = torch.zeros_like(self.net.w)
-        self.optimizer.state[self.net.w]["momentum_buffer"] = self.buffer
+        self.kind = arithmetic(self.settings.precision, self.net.device)
+        gradient = gradient_of(self.net, self.data.shape, self.kind)
+        w, grad = self.net.w[None], self.net.grad[None]
+        fused = self.net.device.type == "cpu"
+        self.descent = Descent(w, grad, gradient, self.net.trainable, self.settings, fused=fused)
+        self.batches = batches_of(self.descent, self.data, [self.net])
 
-    def load_momentum(self, buffer: Tensor) -> None:
-        """Takes over a saved momentum buffer, [P]."""
-        self.buffer.copy_(buffer)
+    @property
+    def momentum(self) -> Tensor:
+        """SGD's velocity: [P]."""
+        return self.descent.velocity[0]
+
+    def begin(self, stream: Stream, position: Position, momentum: Tensor | None = None) -> None:
+        """A new phase, or one that goes on at a position with the momentum that it had."""
+        self.stream, self.position = stream, position
+        if momentum is None:
+            self.momentum.zero_()
+        else:
+            self.momentum.copy_(momentum)
 
     def epoch(self, lr: float, penalty: Penalty | None = None) -> float:
         """Trains to the end of the current epoch; returns its mean loss, without the penalty.
@@ -105,59 +85,124 @@ class Trainer:
         Raises:
             Interrupted: `stop` said so; `position` and the net stand after the last finished batch.
         """
-        batches = _batches(self._begin(lr), self.settings.batch_size)
-        start = self.position.batch
-        loss_sum = torch.tensor(self.position.loss_sum, dtype=torch.float64, device=self.net.device)
-        for batch, index in enumerate(batches):
-            if batch < start:
-                continue
-            if self.stop():
-                self._pause(batch, loss_sum)
-                raise Interrupted("stopped on request")
-            loss_sum += self._batch(index, penalty) * len(index)
-            self.on_batch(batch + 1, len(batches))
-        self.position = Position(epoch=self.position.epoch + 1)
-        return float(loss_sum) / len(self.data)
-
-    def _begin(self, lr: float) -> Tensor:
-        self.optimizer.param_groups[0]["lr"] = lr
-        self.net.module.train()
-        seed = derive(self.seed, *self.stream, self.position.epoch)
-        torch.manual_seed(seed)  # dropout and the like
-        if self.position.rng is not None:
-            torch.set_rng_state(self.position.rng)
-        return permutation(len(self.data), seed).to(self.net.device)
-
-    def _pause(self, batch: int, loss_sum: Tensor) -> None:
-        self.position = Position(self.position.epoch, batch, float(loss_sum), torch.get_rng_state())
-
-    def _batch(self, index: Tensor, penalty: Penalty | None) -> Tensor:
-        inputs, labels = self.data.batch(index)
-        self.net.grad.zero_()
-        with autocast(self.settings.precision, self.net.device):
-            loss = F.cross_entropy(self.net.module(inputs), labels)
-        torch.autograd.backward(loss)
-        if self.settings.weight_decay:
-            self.net.grad.addcmul_(self.net.w, self.net.trainable, value=self.settings.weight_decay)
-        if penalty is not None:
-            penalty.add_gradient(self.net.w, self.net.grad)
-        self.optimizer.step()
-        return loss.detach()
+        return Turn(self, lr, penalty).loss()
 
 
-def _batches(order: Tensor, size: int) -> list[Tensor]:
-    """The epoch's batches: `size` places each, the last one fewer.
+@dataclass(eq=False)
+class Turn:
+    """One epoch that a run wants trained: beside others', if somebody sees to that before its loss is asked for.
+
+    `seconds` is how long the epoch took so far, `together` how many runs shared that time; `outcome` is its loss once
+    it is trained, or what kept it from being.
+    """
+
+    trainer: Trainer
+    lr: float
+    penalty: Penalty | None = None
+    seconds: float = 0.0
+    together: int = 1
+    outcome: float | Exception | None = None
+
+    def loss(self) -> float:
+        """The epoch's mean loss, without the penalty; trains what is left of it.
+
+        Raises:
+            Interrupted: the run's `stop` said so; its trainer stands after the last finished batch.
+            Exception: whatever else kept the epoch from being trained.
+        """
+        if self.outcome is None:
+            train_alone(self)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        assert self.outcome is not None
+        return self.outcome
+
+
+def train_alone(turn: Turn) -> None:
+    """The epoch of one net, on its own weights."""
+    trainer = turn.trainer
+    torch.manual_seed(epoch_seed(trainer))  # dropout and the like
+    if trainer.position.rng is not None:
+        torch.set_rng_state(trainer.position.rng)
+    train([turn], trainer.descent, trainer.batches)
+
+
+def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
+    """Trains turns that stand at the same batch of the same data, as far as nobody wants to stop.
+
+    All of them end their epoch, or all stand after the same batch and at least one is interrupted.
+    """
+    started = time.perf_counter()
+    trainers = [turn.trainer for turn in turns]
+    lead, position = trainers[0], trainers[0].position
+    sizes = batch_sizes(len(lead.data), lead.settings.batch_size)
+    descent.set_rates([turn.lr for turn in turns])
+    descent.set_penalties([turn.penalty for turn in turns])
+    descent.loss_sum.copy_(torch.tensor([trainer.position.loss_sum for trainer in trainers], dtype=torch.float64))
+    order = permutation(len(lead.data), epoch_seed(lead)).to(lead.net.device)
+    batches.begin(order, sum(sizes[: position.batch]))
+    leaving: list[bool] = []
+    with tensor_cores(lead.kind):
+        for trainer in trainers:
+            trainer.net.module.train()
+        for batch in range(position.batch, len(sizes)):
+            leaving = [trainer.stop() for trainer in trainers]
+            if any(leaving):
+                break
+            batches.batch(sizes[batch])
+            for trainer in trainers:
+                trainer.on_batch(batch + 1, len(sizes))
+    sums = descent.loss_sum.tolist()  # waits for the device
+    seconds = time.perf_counter() - started
+    for i, (turn, trainer) in enumerate(zip(turns, trainers, strict=True)):
+        turn.seconds += seconds
+        turn.together = len(turns)
+        if not any(leaving):
+            trainer.position = Position(epoch=position.epoch + 1)
+            turn.outcome = sums[i] / len(lead.data)
+            continue
+        trainer.position = Position(position.epoch, batch, sums[i], torch.get_rng_state())
+        if leaving[i]:
+            turn.outcome = Interrupted("stopped on request")
+
+
+class BatchesInOrder:
+    """The batches of a `Descent` on resident data, one operation after the other."""
+
+    def __init__(self, descent: Descent, data: Resident) -> None:
+        self.descent, self.data = descent, data
+
+    def begin(self, order: Tensor, place: int) -> None:
+        """A new epoch, from a place in its order."""
+        self.order, self.place = order, place
+
+    def batch(self, size: int) -> None:
+        """The next `size` inputs."""
+        self.descent.batch(*self.data.batch(self.order[self.place : self.place + size]))
+        self.place += size
+
+
+Batches = BatchesInOrder | CapturedBatches
+
+
+def batches_of(descent: Descent, data: Resident, nets: Sequence[FlatNet]) -> Batches:
+    """The fastest way through an epoch on the data's device."""
+    if data.labels.is_cuda:
+        return CapturedBatches(descent, data, [net.module for net in nets])
+    return BatchesInOrder(descent, data)
+
+
+def batch_sizes(count: int, size: int) -> list[int]:
+    """The sizes of an epoch's batches: `size` each, the last one fewer.
 
     A last batch of a single input joins the one before it: batch-norm cannot normalise over one.
     """
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+    sizes = [size] * (count // size) + [count % size] * (count % size > 0)
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The arithmetic of a training pass: bfloat16 where it is safe, or float32 throughout."""
-    if precision == "bfloat16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+def epoch_seed(trainer: Trainer) -> int:
+    """The seed of an epoch's order and of whatever else is random in it."""
+    return derive(trainer.seed, *trainer.stream, trainer.position.epoch)

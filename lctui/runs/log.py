@@ -7,17 +7,21 @@ a resumed run reports again replaces what it had reported.
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
 from lctui.events import Event
+
+SYNC_SECONDS = 1.0
 
 
 def now() -> str:
@@ -30,6 +34,7 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab")
+        self._synced = -math.inf
         self._end_torn_line(path)
 
     def _end_torn_line(self, path: Path) -> None:
@@ -43,16 +48,24 @@ class EventLog:
             self._file.write(b"\n")
 
     def append(self, event: Event) -> dict[str, Any]:
-        """Writes one event through to the disk; returns it as written."""
+        """Writes one event; returns it as written.
+
+        The process may die the moment after.  Against the machine's death, what is written is forced to the disk once
+        a second.
+        """
         name, fields = event.event, event.record()
         record = {"event": name, "time": now()} | fields
         self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if time.monotonic() - self._synced >= SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
         return record
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, with all of it on the disk."""
+        with suppress(OSError, ValueError):  # a disk that fails has been noticed before; twice is once
+            os.fsync(self._file.fileno())
         self._file.close()
 
 
@@ -90,11 +103,11 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 def finite(value: Any) -> float:
     """A number of an event as a float; nan for anything else, whoever wrote it."""
     if type(value) is not float and type(value) is not int:
-        return nan
+        return math.nan
     try:
-        return float(value) if isfinite(value) else nan
+        return float(value) if math.isfinite(value) else math.nan
     except OverflowError:
-        return nan
+        return math.nan
 
 
 @dataclass(frozen=True)

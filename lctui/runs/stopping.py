@@ -21,9 +21,11 @@ class StopRequest:
     """Whether somebody asked the worker to stop; call it to know."""
 
     flag: Flag = field(default_factory=Flag)
+    above: StopRequest | None = None
+    """What stops this one too: a study's request, of which this is a run's own."""
 
     def __call__(self) -> bool:
-        return self.flag.is_set()
+        return self.flag.is_set() or (self.above is not None and self.above())
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

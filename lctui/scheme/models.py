@@ -190,8 +190,8 @@ class Scheme(Block):
     """The L step."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     """Fixes initial weights, validation split and batch order."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the training passes; weights, C steps and evaluation are float32 in both."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """What training passes may round products' factors to, where the device is faster so; all else is float32."""
 
     @classmethod
     def load(cls, path: str | Path) -> Scheme:
@@ -214,8 +214,15 @@ class Scheme(Block):
 
     def reference_fingerprint(self) -> str:
         """Hash of the blocks that determine the reference net."""
+        return self._blocks_digest("model", "data", "reference", "seed", "precision")
+
+    def batches_fingerprint(self) -> str:
+        """Hash of the blocks that say which net trains on which batches: equal for runs that can train together."""
+        return self._blocks_digest("model", "data", "reference", "seed", "precision", "l_step")
+
+    def _blocks_digest(self, *blocks: str) -> str:
         dumped = self.dump()
-        return _digest({key: dumped[key] for key in ("model", "data", "reference", "seed", "precision")})
+        return _digest({key: dumped[key] for key in blocks})
 
 
 def _digest(value: Any) -> str:

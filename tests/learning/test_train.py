@@ -11,11 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from lctui.errors import Interrupted
+from lctui.learning import precision
+from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.evaluate import error_pct
 from lctui.learning.net import FlatNet
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
-from lctui.learning.train import Penalty, SgdSettings, Trainer
+from lctui.learning.train import Trainer
 
 CPU = torch.device("cpu")
 SETTINGS = SgdSettings(batch_size=8, momentum=0.9, nesterov=True, weight_decay=1e-3)
@@ -96,8 +98,8 @@ def test_training_stopped_after_any_batch_goes_on_exactly(stop_after: int) -> No
         for lr in (0.05, 0.04):
             stopped.epoch(lr)
     torch.rand(3)  # somebody else uses the global generator meanwhile
-    resumed = trainer(net, position=stopped.position)
-    resumed.load_momentum(stopped.buffer.clone())
+    resumed = trainer(net)
+    resumed.begin(("test",), stopped.position, stopped.momentum.clone())
     again = [resumed.epoch(lr) for lr in (0.05, 0.04)[resumed.position.epoch :]]
     assert torch.equal(net.w, whole.w)
     assert again == losses[-len(again) :]
@@ -130,7 +132,8 @@ def test_frozen_parameters_stay_as_they_are() -> None:
     assert not torch.equal(net.view(net.w, "4.weight"), module[4].weight)
 
 
-def test_bfloat16_trains_to_about_the_same_weights() -> None:
+def test_bfloat16_trains_to_about_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "cpu_multiplies_bfloat16", lambda: True)
     exact, rough = FlatNet(make_net(), CPU), FlatNet(make_net(), CPU)
     trainer(exact).epoch(0.05)
     half = SgdSettings(8, 0.9, nesterov=True, weight_decay=1e-3, precision="bfloat16")

@@ -1,0 +1,116 @@
+"""Momentum SGD of M nets of one shape on the same batches.
+
+Owns one update: the gradient, what weight decay and the penalty add to it, and the step.  Everything that evolves is
+a vector a net, [M, P], so that a batch costs a few operations whatever the nets look like and however many they are.
+Orders no data and counts no epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lctui.learning.gradients import Gradient
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """μ/2 ‖w − target‖² on the weights that have a task: `coefficient` [P] is μ there and 0 elsewhere."""
+
+    coefficient: Tensor
+    target: Tensor
+
+    def add_gradient(self, w: Tensor, grad: Tensor) -> None:
+        """grad += μ(w − Δ(Θ) − λ/μ), in place."""
+        grad.addcmul_(w - self.target, self.coefficient)
+
+    def value(self, w: Tensor) -> float:
+        """μ/2 ‖w − Δ(Θ) − λ/μ‖²."""
+        difference = (w - self.target).double()
+        return float(0.5 * (difference.square() * self.coefficient).sum())
+
+
+@dataclass(frozen=True)
+class SgdSettings:
+    """What one phase of training needs; the learning rate is given per epoch."""
+
+    batch_size: int
+    momentum: float
+    nesterov: bool
+    weight_decay: float = 0.0
+    precision: str = "float32"
+
+
+class Descent:
+    """M nets on their way down: weights `w`, gradients `grad`, `velocity` and learning rates, [M, …] each.
+
+    The update is torch.optim.SGD's: velocity ← m·velocity + g, then w ← w − η·velocity, or w − η(g + m·velocity) by
+    Nesterov; a velocity of zeros is the same as none yet.
+    """
+
+    def __init__(
+        self, w: Tensor, grad: Tensor, gradient: Gradient, trainable: Tensor, settings: SgdSettings, *, fused: bool
+    ) -> None:
+        """`trainable` [P] is 0 where weight decay must not reach.  `fused`: by torch's kernel, for a CPU."""
+        self.w, self.grad, self.gradient, self.trainable, self.settings = w, grad, gradient, trainable, settings
+        self.velocity = torch.zeros_like(w)
+        self.lr = w.new_zeros(len(w), 1)
+        self.penalty: Penalty | None = None
+        self._room_for_penalty: Penalty | None = None
+        self.loss_sum = torch.zeros(len(w), dtype=torch.float64, device=w.device)
+        self._optimizer = _fused(self) if fused else None
+
+    def set_rates(self, rates: list[float]) -> None:
+        """The learning rate of every net."""
+        self.lr.copy_(self.lr.new_tensor(rates)[:, None])
+        if self._optimizer is not None:
+            for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    def set_penalties(self, penalties: Sequence[Penalty | None]) -> None:
+        """Every net's penalty, or None for all.  They are copied: a captured graph reads from fixed addresses."""
+        given = [penalty for penalty in penalties if penalty is not None]
+        if not given:
+            self.penalty = None
+            return
+        if self._room_for_penalty is None:
+            self._room_for_penalty = Penalty(torch.empty_like(self.w), torch.empty_like(self.w))
+        self.penalty = self._room_for_penalty
+        for row, penalty in enumerate(given):
+            self.penalty.coefficient[row].copy_(penalty.coefficient)
+            self.penalty.target[row].copy_(penalty.target)
+
+    def batch(self, inputs: Tensor, labels: Tensor) -> None:
+        """One update on one batch; nothing waits for the device."""
+        losses = self.gradient(inputs, labels)
+        with torch.no_grad():
+            if self.settings.weight_decay:
+                self.grad.addcmul_(self.w, self.trainable.expand_as(self.w), value=self.settings.weight_decay)
+            if self.penalty is not None:
+                self.penalty.add_gradient(self.w, self.grad)
+            self._update()
+            self.loss_sum.add_(losses, alpha=len(labels))
+
+    def _update(self) -> None:
+        if self._optimizer is not None:
+            self._optimizer.step()
+            return
+        m = self.settings.momentum
+        self.velocity.mul_(m).add_(self.grad)
+        step = self.grad.add_(self.velocity, alpha=m) if self.settings.nesterov else self.velocity
+        self.w.addcmul_(step, self.lr.expand_as(step), value=-1)
+
+
+def _fused(descent: Descent) -> torch.optim.SGD:
+    """torch's own SGD on the rows of `descent`: one pass over memory a net."""
+    settings, groups = descent.settings, []
+    for w, grad in zip(descent.w.detach(), descent.grad, strict=True):
+        w.grad = grad
+        groups.append({"params": [w], "lr": 0.0})
+    optimizer = torch.optim.SGD(groups, lr=0.0, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+    for group, velocity in zip(optimizer.param_groups, descent.velocity, strict=True):
+        optimizer.state[group["params"][0]]["momentum_buffer"] = velocity
+    return optimizer

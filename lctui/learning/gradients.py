@@ -1,0 +1,128 @@
+"""Loss and gradient of one net, or of several at once, on a batch.
+
+Owns the three ways to get them: written out by hand where the net brings that along, by autograd for any single net,
+and by autograd over a stack of nets.  All give the same numbers to rounding.  Updates no weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from lctui.learning.net import FlatNet
+from lctui.learning.precision import autocast
+
+AGREEMENT = 1e-3
+"""How far a stack's gradient may be from a single net's, relative to its norm, before it counts as wrong."""
+
+
+class Gradient(Protocol):
+    """Bound to weights and gradients of M nets, [M, P] each; `kind` is the arithmetic of its products."""
+
+    kind: str
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """The nets' mean cross-entropies on a batch: [M], detached; the bound gradients are replaced by theirs."""
+
+
+class NotStackable(Exception):
+    """These nets can only be trained one by one."""
+
+
+def gradient_of(net: FlatNet, shape: tuple[int, ...], kind: str) -> Gradient:
+    """A single net's gradient, in its own `w` and `grad`; `shape` is an input's, `kind` the arithmetic."""
+    return _by_hand(net, net.w[None], net.grad[None], shape, kind) or Autograd(net, kind)
+
+
+def stacked_gradient(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labels: Tensor, kind: str) -> Gradient:
+    """The gradient of nets like `net`, whose weights and gradients are `w` and `grad` [M, P]; tried on a batch first.
+
+    Raises:
+        NotStackable: the net draws random numbers, keeps statistics, or does otherwise what a stack of nets cannot.
+    """
+    found = _by_hand(net, w, grad, tuple(inputs.shape[1:]), kind)
+    if found is not None:
+        return found
+    if any(True for _ in net.module.buffers()):
+        raise NotStackable("the net keeps statistics")
+    stacked = Stacked(net, w, grad, kind)
+    try:
+        stacked(inputs, labels)
+    except Exception as error:  # whatever a net does that cannot be done for many at once
+        raise NotStackable(str(error).partition("\n")[0]) from error
+    _require_agreement(net, w, grad, inputs, labels, kind)
+    return stacked
+
+
+def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labels: Tensor, kind: str) -> None:
+    """The first net's gradient must be what autograd finds for it alone."""
+    kept = net.w.clone()
+    try:
+        net.w.copy_(w[0])
+        Autograd(net, kind)(inputs, labels)
+    finally:
+        net.w.copy_(kept)
+    if not bool((grad[0] - net.grad).norm() <= AGREEMENT * net.grad.norm()):
+        raise NotStackable("its gradient in a stack is another than alone")
+
+
+def _by_hand(net: FlatNet, w: Tensor, grad: Tensor, shape: tuple[int, ...], kind: str) -> Gradient | None:
+    """The gradient that the net's author wrote out, if it is this very class that says so and nothing intervenes."""
+    module: Any = net.module
+    if "gradient_by_hand" not in vars(type(module)) or not bool(net.trainable.all()) or _is_observed(module):
+        return None
+    return module.gradient_by_hand(net.views(w), net.views(grad), shape, kind)
+
+
+def _is_observed(module: nn.Module) -> bool:
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(part, name) for part in module.modules() for name in hooks)
+
+
+class Autograd:
+    """One net, by autograd through its module."""
+
+    def __init__(self, net: FlatNet, kind: str) -> None:
+        self.net, self.kind = net, kind
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        self.net.grad.zero_()
+        with autocast(self.kind, self.net.device):
+            loss = F.cross_entropy(self.net.module(inputs), labels)
+        torch.autograd.backward(loss)
+        return loss.detach()[None]
+
+
+class Stacked:
+    """M nets, by autograd through the module mapped over their weights: products become batched products."""
+
+    def __init__(self, net: FlatNet, w: Tensor, grad: Tensor, kind: str) -> None:
+        self.net, self.kind = net, kind
+        self.parameters = net.views(w.detach())
+        trained = [name for name, one in net.module.named_parameters() if one.requires_grad]
+        self.trained = {name: self.parameters[name].requires_grad_() for name in trained}
+        gradients = net.views(grad)
+        self.gradients = [gradients[name] for name in trained]
+        self.losses = torch.vmap(self._loss, in_dims=(0, None, None))
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        losses = self.losses(self.parameters, inputs, labels)
+        found = torch.autograd.grad(losses.sum(), list(self.trained.values()))
+        for gradient, into in zip(found, self.gradients, strict=True):
+            into.copy_(gradient)
+        return losses.detach()
+
+    def _loss(self, parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
+        with autocast(self.kind, self.net.device):
+            return F.cross_entropy(functional_call(self.net.module, parameters, (inputs,)), labels)
+
+
+def same_shape(nets: Sequence[FlatNet]) -> bool:
+    """Are these nets of one class with the same parameters?  Only such can be stacked."""
+    first = nets[0]
+    return all(type(net.module) is type(first.module) and net.shapes == first.shapes for net in nets)

@@ -1,0 +1,38 @@
+"""Matrix products into memory that stays: the arithmetic of gradients that are written out by hand.
+
+Owns the buffers (named, made once for every shape, reused by every batch: allocating tens of megabytes anew costs as
+much as filling them, and a captured CUDA graph needs fixed addresses), and the precision of the products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Products:
+    """Named buffers on one device, and batched products into them."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """`dtype` is what factors are rounded to; sums and results are float32."""
+        self.device, self.dtype = device, dtype
+        self._rooms: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+
+    def room(self, name: str, *shape: int) -> Tensor:
+        """A float32 buffer, zero when it is made and as it was left ever after; one a name and shape."""
+        key = (name, shape)
+        if key not in self._rooms:
+            self._rooms[key] = torch.zeros(shape, device=self.device)
+        return self._rooms[key]
+
+    def make(self, name: str, left: Tensor, right: Tensor) -> Tensor:
+        """left @ right in the buffer of that name: [B, m, k] or [m, k] times [B, k, n] → [B, m, n]."""
+        shape = (len(right), left.shape[-2], right.shape[-1])
+        return self.into(self.room(name, *shape), left, right)
+
+    def into(self, out: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """left @ right, written into `out`: [B, m, n], of any strides."""
+        left = left.expand(len(right), -1, -1)
+        if self.dtype != torch.float32:
+            return out.copy_(torch.bmm(left.to(self.dtype), right.to(self.dtype)))
+        return torch.bmm(left, right, out=out)
