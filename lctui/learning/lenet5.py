@@ -12,6 +12,7 @@ over contiguous memory.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,6 +35,35 @@ SHAPES = {
 """The parameters before the last layer, which has as many rows as there are classes."""
 
 threshold_backward = torch.ops.aten.threshold_backward
+
+
+@dataclass(frozen=True)
+class _Tournament:
+    """A pooling: the values at a window's four corners, the winners of both first matches, and ReLU(winner + bias)."""
+
+    rounds: tuple[Tensor, ...]
+    halves: list[Tensor]
+    pooled: Tensor
+
+    def pass_down(self, slope: Tensor) -> None:
+        """The slope at the four corners, in place of their values: all of it goes to the first maximum."""
+        _hand_down(slope, *self.halves)
+        _hand_down(self.halves[0], *self.rounds[:2])
+        _hand_down(self.halves[1], *self.rounds[2:])
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A forward pass, as far as the backward pass needs it."""
+
+    patches: Tensor
+    outputs1: Tensor
+    first: _Tournament
+    outputs2: Tensor
+    second: _Tournament
+    features: Tensor
+    hidden: Tensor
+    scores: Tensor
 
 
 class LeNet5Gradient:
@@ -59,30 +89,36 @@ class LeNet5Gradient:
     @torch.no_grad()
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """The losses [M] on inputs [b, 1, 28, 28] with labels [b]; the gradients are replaced."""
-        weights, gradients, nets, batch = self.weights, self.gradients, self.nets, len(labels)
+        gradients, nets, batch = self.gradients, self.nets, len(labels)
+        passed = self._forward(inputs)
+        losses, slope = _cross_entropy(passed.scores, labels)
+        slope = self._linear_backward("fc2", passed.hidden, slope)
+        slope = self._linear_backward("fc1", passed.features, threshold_backward(slope, passed.hidden, 0))
+        second, first = passed.second, passed.first
+        slope = threshold_backward(_as_pooled(slope, batch), second.pooled, 0)
+        torch.sum(slope, (1, 2, 4), out=gradients["conv2.bias"])
+        second.pass_down(slope)
+        slope = self.convolution.backward(passed.outputs2.view(nets, -1, FILTERS2 * batch), gradients["conv2.weight"])
+        slope = threshold_backward(slope.view(first.pooled.shape), first.pooled, 0)
+        torch.sum(slope, (1, 3), out=gradients["conv1.bias"])
+        first.pass_down(slope)
+        self._first_weights(passed.outputs1, passed.patches, gradients["conv1.weight"])
+        return losses
+
+    def _forward(self, inputs: Tensor) -> _Pass:
+        weights, nets, batch = self.weights, self.nets, len(inputs)
         patches = self._patches(inputs)
-        rounds1 = self._first_products(weights["conv1.weight"], patches)  # [M, 144, 4, 20, b]
-        pooled1, halves1 = self._pool("1", rounds1.unbind(2), weights["conv1.bias"])  # [M, 144, 20, b]
-        fields = pooled1.view(nets, POOLED1**2, -1)
-        rounds2 = self.convolution.forward(weights["conv2.weight"], fields, batch)
-        grid = rounds2.view(nets, POOLED2, 2, POOLED2, 2, FILTERS2, batch)
-        pooled2, halves2 = self._pool("2", [grid[:, :, y, :, x] for y, x in CORNERS], weights["conv2.bias"])
-        features = self._features(pooled2)  # [M, 800, b]
+        outputs1 = self._first_products(weights["conv1.weight"], patches)  # [M, 144, 4, 20, b]
+        first = self._pool("1", outputs1.unbind(2), weights["conv1.bias"])  # pooled: [M, 144, 20, b]
+        fields = first.pooled.view(nets, POOLED1**2, -1)
+        outputs2 = self.convolution.forward(weights["conv2.weight"], fields, batch)
+        outputs2 = outputs2.view(nets, POOLED2, 2, POOLED2, 2, FILTERS2, batch)
+        corners2 = tuple(outputs2[:, :, y, :, x] for y, x in CORNERS)
+        second = self._pool("2", corners2, weights["conv2.bias"])  # pooled: [M, 4, 4, 50, b]
+        features = self._features(second.pooled)  # [M, 800, b]
         hidden = self._linear("hidden", "fc1", features).relu_()
         scores = self._linear("scores", "fc2", hidden)
-        losses, slope = _cross_entropy(scores, labels)
-
-        slope = self._linear_backward("fc2", hidden, slope)
-        slope = self._linear_backward("fc1", features, threshold_backward(slope, hidden, 0))
-        slope = threshold_backward(_as_pooled(slope, batch), pooled2, 0)
-        torch.sum(slope, (1, 2, 4), out=gradients["conv2.bias"])
-        _unpool(slope, [grid[:, :, y, :, x] for y, x in CORNERS], halves2)
-        slope = self.convolution.backward(rounds2, gradients["conv2.weight"])
-        slope = threshold_backward(slope.view(pooled1.shape), pooled1, 0)
-        torch.sum(slope, (1, 3), out=gradients["conv1.bias"])
-        _unpool(slope, rounds1.unbind(2), halves1)
-        self._first_weights(rounds1, patches, gradients["conv1.weight"])
-        return losses
+        return _Pass(patches, outputs1, first, outputs2, second, features, hidden, scores)
 
     def _patches(self, inputs: Tensor) -> Tensor:
         """The 6 × 6 pixels that each pooled output of the first layer depends on: [144, 36, b]."""
@@ -114,15 +150,16 @@ class LeNet5Gradient:
         for corner, (y, x) in enumerate(CORNERS):
             out[:, :, 0] += taps[:, corner, :, y : y + KERNEL, x : x + KERNEL]
 
-    def _pool(self, name: str, rounds: list[Tensor] | tuple[Tensor, ...], bias: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """ReLU of the windows' maxima plus bias, and the winners of the two first rounds."""
+    def _pool(self, name: str, rounds: tuple[Tensor, ...], bias: Tensor) -> _Tournament:
+        """ReLU of the windows' maxima plus bias."""
         shape = rounds[0].shape
         halves = [self.products.room(f"half {name}{i}", *shape) for i in (0, 1)]
-        for half, first, second in zip(halves, rounds[::2], rounds[1::2], strict=True):
-            torch.maximum(first, second, out=half)
+        for half, one, other in zip(halves, rounds[::2], rounds[1::2], strict=True):
+            torch.maximum(one, other, out=half)
         pooled = torch.maximum(*halves, out=self.products.room(f"pooled {name}", *shape))
         # The bias moves all four alike, and ReLU is increasing: both can wait until a quarter is left.
-        return pooled.add_(bias.view(len(bias), *[1] * (pooled.dim() - 3), -1, 1)).relu_(), halves
+        pooled.add_(bias.view(len(bias), *[1] * (pooled.dim() - 3), -1, 1)).relu_()
+        return _Tournament(rounds, halves, pooled)
 
     def _features(self, pooled: Tensor) -> Tensor:
         """What the linear layers see: [M, 800, b], channel by channel as `flatten` has it."""
@@ -154,15 +191,7 @@ def _as_pooled(slope: Tensor, batch: int) -> Tensor:
     return slope.view(len(slope), FILTERS2, POOLED2, POOLED2, batch).permute(0, 2, 3, 1, 4)
 
 
-def _unpool(slope: Tensor, rounds: list[Tensor] | tuple[Tensor, ...], halves: list[Tensor]) -> None:
-    """The slope at the four corners of every window, in place of their values: all of it goes to the first maximum."""
-    first, second = _pass_down(slope, *halves)
-    _pass_down(first, *rounds[:2])
-    _pass_down(second, *rounds[2:])
-
-
-def _pass_down(slope: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Hands a match's slope to its winner (the first of equals): overwrites both with what they get."""
-    torch.mul(first.ge_(second), slope, out=first)
-    torch.sub(slope, first, out=second)
-    return first, second
+def _hand_down(slope: Tensor, one: Tensor, other: Tensor) -> None:
+    """Gives a match's slope to its winner (the first of equals): overwrites both with what they get."""
+    torch.mul(one.ge_(other), slope, out=one)
+    torch.sub(slope, one, out=other)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+FEW = 32
+"""Fewer matrices than this are multiplied one after the other on a CPU."""
+
 
 class Products:
     """Named buffers on one device, and batched products into them."""
@@ -35,4 +38,9 @@ class Products:
         left = left.expand(len(right), -1, -1)
         if self.dtype != torch.float32:
             return out.copy_(torch.bmm(left.to(self.dtype), right.to(self.dtype)))
+        if len(right) < FEW and not out.is_cuda:
+            # A CPU's batched product gives each of its cores whole matrices: few large ones leave cores idle.
+            for one, a, b in zip(out, left, right, strict=True):
+                torch.mm(a, b, out=one)
+            return out
         return torch.bmm(left, right, out=out)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lctui.errors import Interrupted
 from lctui.learning import precision
+from lctui.learning.captured import CapturedBatches
 from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.evaluate import error_pct
 from lctui.learning.net import FlatNet
@@ -61,22 +62,6 @@ def test_an_epoch_equals_the_plain_loop_with_the_penalty_in_the_loss() -> None:
     for name, parameter in plain.named_parameters():
         torch.testing.assert_close(net.view(net.w, name), parameter.detach(), rtol=1e-4, atol=1e-6)
     assert loss == pytest.approx(total / 50, rel=1e-5)
-
-
-def test_the_penalty_spares_what_has_no_task() -> None:
-    net = FlatNet(make_net(), CPU)
-    coefficient = torch.zeros_like(net.w)
-    coefficient[net.slices["4.weight"]] = 2.0
-    grad = torch.zeros_like(net.w)
-    Penalty(coefficient, torch.zeros_like(net.w)).add_gradient(net.w, grad)
-    torch.testing.assert_close(net.view(grad, "4.weight"), 2 * net.view(net.w, "4.weight"))
-    assert not net.view(grad, "0.weight").any()
-    assert not net.view(grad, "4.bias").any()
-
-
-def test_the_penaltys_value_is_its_definition() -> None:
-    w, target = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 0.0, 1.0])
-    assert Penalty(torch.tensor([4.0, 0.0, 4.0]), target).value(w) == 0.5 * 4 * (1 + 4)
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 5, 6, 7, 13])
@@ -159,3 +144,49 @@ def test_errors_are_exact_to_the_count() -> None:
     assert error_pct(Always(), data) == 100 * 670 / 2007
     assert error_pct(Always(), Resident(torch.zeros(0, 1, 2, 2), labels[:0], CPU)) is None
     assert not math.isnan(error_pct(Always(), data) or 0)
+
+
+def test_batches_whose_order_lies_on_the_device_are_the_same() -> None:
+    """What a CUDA graph replays, run operation by operation."""
+    nets = [FlatNet(make_net().eval(), CPU) for _ in range(2)]
+    ends = []
+    for net in nets:
+        net.module[3].p = 0.0
+        one = trainer(net)
+        if net is nets[1]:
+            one.batches = CapturedBatches(one.descent, one.data, [net.module])
+            one.batches.captures = False
+        penalty = Penalty(torch.full_like(net.w, 0.1), torch.zeros_like(net.w))
+        ends.append([one.epoch(0.05, penalty), one.epoch(0.04, penalty)])
+    assert ends[0] == ends[1] and torch.equal(nets[0].w, nets[1].w)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_captured_epoch_is_the_plain_one_and_stops_and_goes_on() -> None:
+    cuda = torch.device("cuda")
+    module = make_net().eval()
+    module[3].p = 0.0
+    ends = []
+    for captures in (False, True):
+        net = FlatNet(module, cuda)
+        one = Trainer(net, Resident(*make_data(), cuda), SETTINGS, seed=5, stream=("test",))
+        assert isinstance(one.batches, CapturedBatches)
+        one.batches.captures = captures
+        penalty = Penalty(torch.full_like(net.w, 0.1), torch.zeros_like(net.w))
+        left = 4 if captures else 99
+
+        def stop() -> bool:
+            nonlocal left
+            left -= 1
+            return left < 0
+
+        one.stop = stop
+        if captures:
+            with pytest.raises(Interrupted):
+                one.epoch(0.05, penalty)
+            assert one.position.batch == 4
+            one.stop = lambda: False
+        ends.append((one.epoch(0.05, penalty), net.w.cpu()))
+        assert one.batches.captures is captures
+    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-5)
+    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=1e-4, atol=1e-6)

@@ -1,0 +1,73 @@
+"""Convolution by spectra against torch's own convolution in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lctui.learning.products import Products
+from lctui.learning.spectral import SpectralConvolution, Spectrum
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("n", "k"), [(12, 5), (7, 3), (6, 6), (5, 1), (2, 2)])
+def test_the_transforms_undo_each_other_and_know_valid_outputs(n: int, k: int) -> None:
+    spectrum = Spectrum.of(n, k, CPU)
+    torch.testing.assert_close(spectrum.inverse @ spectrum.forward, torch.eye(n * n), rtol=0, atol=1e-6)
+    places = torch.arange(n * n).view(n, n)[: n - k + 1, : n - k + 1].reshape(-1)
+    assert torch.equal(spectrum.to_outputs, spectrum.inverse[places])
+    assert torch.equal(spectrum.from_outputs, spectrum.forward[:, places])
+    # A real field has n² degrees of freedom; the rest of the rows are the zero imaginary parts of what stands alone.
+    alone = int((spectrum.forward.abs().sum(1) < 1e-6).sum())
+    assert len(spectrum.forward) - alone == n * n
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "nets", "batch"), [(12, (50, 20, 5), 1, 7), (7, (3, 2, 3), 4, 5), (4, (1, 1, 4), 2, 1)]
+)
+def test_outputs_and_gradients_are_the_convolutions(n: int, shape: tuple[int, int, int], nets: int, batch: int) -> None:
+    outputs, channels, k = shape
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(nets, outputs, channels, k, k, generator=generator)
+    fields = torch.randn(nets, n, n, channels, batch, generator=generator)
+    slope = torch.randn(nets, n - k + 1, n - k + 1, outputs, batch, generator=generator)
+    convolution = SpectralConvolution(n, shape, Products(CPU), CPU)
+    for _ in range(2):  # a second time, in buffers that hold the first's numbers
+        found = convolution.forward(weight, fields.view(nets, n * n, -1), batch).clone()
+        weight_gradient = torch.empty_like(weight)
+        input_gradient = convolution.backward(slope.reshape(nets, (n - k + 1) ** 2, -1), weight_gradient)
+    for m in range(nets):
+        w = weight[m].double().requires_grad_()
+        x = fields[m].permute(3, 2, 0, 1).double().requires_grad_()
+        y = F.conv2d(x, w)
+        y.backward(slope[m].permute(3, 2, 0, 1).double())
+        assert w.grad is not None and x.grad is not None
+        close(found[m].view(slope[m].shape), y.detach().permute(2, 3, 1, 0))
+        close(weight_gradient[m], w.grad)
+        close(input_gradient[m].view(fields[m].shape), x.grad.permute(2, 3, 1, 0))
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Equal to float32 rounding, measured against the whole: no entry may be off by more than 1e-5 of the largest."""
+    assert float((found.double() - wanted).abs().max()) <= 1e-5 * float(wanted.abs().max())
+
+
+def test_products_fill_their_buffers_in_any_shape_of_factors() -> None:
+    products = Products(CPU)
+    generator = torch.Generator().manual_seed(1)
+    shared, many = torch.randn(3, 4, generator=generator), torch.randn(40, 4, 5, generator=generator)
+    first = products.make("a", shared, many)
+    torch.testing.assert_close(first, shared @ many)
+    assert products.make("a", shared, -many) is first and products.make("b", shared, many) is not first
+    out = torch.zeros(2, 3, 10)[:, :, ::2]
+    products.into(out, shared, many[:2])
+    torch.testing.assert_close(out, shared @ many[:2])
+
+
+def test_factors_are_rounded_to_bfloat16_and_sums_are_not() -> None:
+    products = Products(CPU, torch.bfloat16)
+    ones, small = torch.full((1, 1, 256), 1.0), torch.full((1, 256, 1), 1 + 2**-12)
+    assert float(products.make("a", ones, small)) == 256.0  # 1 + 2⁻¹² is 1 in bfloat16
+    assert products.make("a", ones, small).dtype == torch.float32
