@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
-from lctui.compression.low_rank import LowRankFactors, rank_price
+from lctui.compression.low_rank import LowRankFactors, improved, rank_price
 from lctui.scheme.compressions import Block, LowRank, Prune
 
 SWEEPS = 30
@@ -94,8 +94,9 @@ def add(
     Alternates the members' C steps, each on what the others leave, until the objective falls by less than 1e-6 of
     itself or after 30 sweeps.  It never rises: a step that rounding makes worse is not taken.  Penalties are part of
     the objective (α‖θ‖₀, α‖θ‖₁, α·C(r)); without them it is the error.  A rank that is chosen under `normalize`
-    measures its error relative to ‖v‖² of the sum's target, which stays the same over the sweeps.  Starts from zero,
-    and from the previous Θ; the better end is returned.
+    measures its error relative to ‖v‖² of the sum's target, which stays the same over the sweeps.  With low-rank
+    members, up to 30 cheap sweeps come before: theirs are steps of orthogonal iteration.  Starts from zero, and from
+    the previous Θ; the better end is returned.
 
     Source: Idelbayev & Carreira-Perpiñán, More general and effective model compression via an additive combination of
     compressions, ECML 2021.
@@ -104,9 +105,9 @@ def add(
     problem = _Problem(how, exact, mu, pixels, float(exact.square().sum()), solve)
     best = problem.alternate(problem.first())
     if isinstance(previous, Additive) and previous.how == how and previous.shapes == target.shapes:
-        again = [problem.fitted(member.to(v.device)) for member in previous.members]
-        best = min(best, problem.alternate(again), key=problem.objective)
-    members = tuple(fit.theta for fit in best)
+        again = problem.state([problem.fitted(member.to(v.device)) for member in previous.members])
+        best = min(best, problem.alternate(again), key=lambda state: state.objective)
+    members = tuple(fit.theta for fit in best.fits)
     return Additive(how=how, shapes=target.shapes, dtype=target.dtype, listed=target.listed, members=members)
 
 
@@ -120,6 +121,15 @@ class _Fit:
 
 
 @dataclass(frozen=True)
+class _State:
+    """The members' fits, what they leave of v [N] in float64, and ‖what they leave‖² + (2/μ)·Σ penalty_j."""
+
+    fits: tuple[_Fit, ...]
+    left: Tensor
+    objective: float
+
+
+@dataclass(frozen=True)
 class _Problem:
     how: tuple[Block, ...]
     v: Tensor
@@ -128,38 +138,51 @@ class _Problem:
     energy: float
     solve: Solve
 
-    def first(self) -> list[_Fit]:
+    def first(self) -> _State:
         """One sweep from zero: each member fits what those before it leave."""
         fits: list[_Fit] = []
         rest = self.v
         for how in self.how:
             fits.append(self.fitted(self.solve(how, rest, None, self.energy)))
             rest = rest - fits[-1].delta
-        return fits
+        return self.state(fits)
 
-    def alternate(self, fits: list[_Fit]) -> list[_Fit]:
-        """Sweeps until the objective stops falling."""
-        objective = self.objective(fits)
+    def alternate(self, state: _State) -> _State:
+        """Sweeps until the objective stops falling: cheap ones of low-rank members as long as they get somewhere."""
+        if any(isinstance(fit.theta, LowRankFactors) for fit in state.fits):
+            state = self.sweeps(state, self.step)
+        return self.sweeps(state, self.solve)
+
+    def sweeps(self, state: _State, solve: Solve) -> _State:
+        """Sweeps with this solver until the objective falls by less than 1e-6 of itself, 30 at most."""
         for _ in range(SWEEPS):
-            before = objective
-            for j in range(len(fits)):
-                changed = self.refit(fits, j)
-                if (found := self.objective(changed)) < objective:
-                    fits, objective = changed, found
-            if before - objective <= TOLERANCE * before:
+            before = state.objective
+            for j in range(len(self.how)):
+                changed = self.refit(state, j, solve)
+                if changed.objective < state.objective:
+                    state = changed
+            if before - state.objective <= TOLERANCE * before:
                 break
-        return fits
+        return state
 
-    def refit(self, fits: list[_Fit], j: int) -> list[_Fit]:
+    def step(self, how: Block, rest: Tensor, previous: Compressed | None, energy: float) -> Compressed:
+        """A member's C step, or for low rank a better Θ of the same rank: exact answers to a moving target can wait."""
+        if isinstance(previous, LowRankFactors):
+            return improved(previous, rest)
+        return self.solve(how, rest, previous, energy)
+
+    def refit(self, state: _State, j: int, solve: Solve) -> _State:
         """Member j fitted anew to what the others leave."""
-        rest = self.v - add_up([fit.delta for i, fit in enumerate(fits) if i != j])
-        fit = self.fitted(self.solve(self.how[j], rest, fits[j].theta, self.energy))
-        return [*fits[:j], fit, *fits[j + 1 :]]
+        old = state.fits[j]
+        rest = state.left + old.delta
+        new = self.fitted(solve(self.how[j], rest, old.theta, self.energy))
+        return self.state([*state.fits[:j], new, *state.fits[j + 1 :]], rest - new.delta)
 
-    def objective(self, fits: list[_Fit]) -> float:
-        """‖v − ΣΔ_j‖² + (2/μ)·Σ penalty_j."""
-        error = float((self.v - add_up([fit.delta for fit in fits])).square().sum())
-        return error + sum(fit.penalty for fit in fits)
+    def state(self, fits: Sequence[_Fit], left: Tensor | None = None) -> _State:
+        """The state that these fits make; `left` if it is known."""
+        if left is None:
+            left = self.v - add_up([fit.delta for fit in fits])
+        return _State(tuple(fits), left, float(left.dot(left)) + sum(fit.penalty for fit in fits))
 
     def fitted(self, theta: Compressed) -> _Fit:
         """A member's Θ with its part in the objective."""

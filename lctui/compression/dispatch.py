@@ -53,7 +53,8 @@ def c_step(
         mu: μ; penalties and automatic ranks need μ > 0, nothing else looks at it.
         pixels: output pixels of the layer, which an automatic rank under the criterion "flops" counts.
         previous: Θ of the same task's last C step.  Where the algorithm alternates (sums, codebooks of survivors) it
-            is a further start, and the result is at least as good for v; exact solvers ignore it.
+            is a further start, and the result is at least as good for v; exact solvers may start from it, and find
+            the same without.
 
     Raises:
         ValueError: v is empty or not finite, μ ≤ 0 where it matters, or several tensors for low rank.

@@ -146,12 +146,33 @@ def truncated_svd(matrix: Tensor, wanted: Wanted, known: LowRankFactors | None) 
         gram = gram_matrix(wide)
         expected = wanted.most if wanted.above < 0 else (known.rank if known is not None else 12)
         found = leading(gram, wanted, expected, None if known is None else known.u.double().mT)
-        u = torch.linalg.eigh(gram).eigenvectors.flip(1) if found is None else found
+        u = all_eigenvectors(gram) if found is None else found
         projected = wide.mT @ u  # [n, p], columns s·z
         s = torch.linalg.vector_norm(projected, dim=0)
         z = projected / torch.where(s > 0, s, 1)
     rank = wanted.count(s.square().tolist()) if bool(s.any()) else 0
     return u[:, :rank], s[:rank], z[:, :rank]
+
+
+def all_eigenvectors(gram: Tensor) -> Tensor:
+    """The eigenvectors of G: [p, p], those of the largest eigenvalues first."""
+    return torch.linalg.eigh(gram).eigenvectors.flip(1)
+
+
+def improved(theta: LowRankFactors, v: Tensor) -> LowRankFactors:
+    """Factors of the same rank that fit v [N] no worse, up to their rounding: one step of orthogonal iteration.
+
+    The least-squares U for the old Z, then the least-squares Z for U's span: far cheaper than the best factors, and
+    close to them if the old ones were good for nearly the same v.
+    """
+    matrix = to_matrix(v.reshape(theta.shapes[0]), theta.how.conv_scheme).double()  # [m, n]
+    span = torch.linalg.qr((theta.z.double().mT @ matrix.mT).mT).Q  # [m, r]
+    projected = span.mT @ matrix  # [r, n]
+    squares, turn = torch.linalg.eigh(projected @ projected.mT)
+    root = squares.clamp_min(0).sqrt().sqrt()
+    u = span @ (turn * root)
+    z = projected.mT @ (turn / torch.where(root > 0, root, 1))
+    return replace(theta, u=_rounded(u.flip(1), theta.u.dtype), z=_rounded(z.flip(1), theta.z.dtype))
 
 
 def gram_matrix(wide: Tensor) -> Tensor:

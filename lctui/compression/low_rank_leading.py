@@ -108,7 +108,7 @@ def block_size(count: int) -> int:
 
 @dataclass(frozen=True)
 class _Block:
-    """Orthonormal `vectors` X [b, p], turned so that X G Xᵀ is diagonal; their `images` X G; the Ritz `values` θ [b]."""
+    """Orthonormal `vectors` X [b, p], turned so that X G Xᵀ = diag(θ); their `images` X G; the Ritz `values` θ [b]."""
 
     vectors: Tensor
     images: Tensor

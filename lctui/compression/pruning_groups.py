@@ -21,6 +21,9 @@ from lctui.compression.pruning import kept, largest, nonzeros
 from lctui.scheme.compressions import PruneNM, PruneStructured
 from lctui.scheme.storage import n_m_bits, structured_bits
 
+TABLE = 1 << 12
+"""Patterns of at most so many kinds are decoded once a kind."""
+
 
 class _Grouped(Compressed):
     """What both kinds share: a float stored for every weight that stays, be it zero or not."""
@@ -153,8 +156,11 @@ def prune_n_m(how: PruneNM, target: Target, v: Tensor) -> PrunedNM:
     there = exists(target.shapes, how.m, v.device)
     grouped = group(v, target.shapes, how.m)  # [groups, m]
     magnitude = torch.where(there, grouped.abs(), -1)
-    best = magnitude.sort(dim=1, descending=True, stable=True).indices[:, : how.n]
-    where = torch.zeros_like(there).scatter(1, best, True)
+    where = torch.zeros_like(there)
+    if how.n:
+        threshold = magnitude.topk(how.n, dim=1, sorted=False).values.amin(1, keepdim=True)
+        above, ties = magnitude > threshold, magnitude == threshold
+        where = above | (ties & (ties.cumsum(1) <= how.n - above.sum(1, keepdim=True)))
     return PrunedNM(
         how=how,
         shapes=target.shapes,
@@ -207,6 +213,13 @@ def pattern_numbers(where: Tensor, n: int) -> Tensor:
 
 def slots(patterns: Tensor, n: int, m: int) -> Tensor:
     """The slots of each combinatorial number, largest first and greedily: [groups] → [groups, m]."""
+    if math.comb(m, n) <= min(TABLE, patterns.numel()):
+        every = torch.arange(math.comb(m, n), device=patterns.device)
+        return _greedy_slots(every, n, m)[patterns.to(torch.int64)]
+    return _greedy_slots(patterns, n, m)
+
+
+def _greedy_slots(patterns: Tensor, n: int, m: int) -> Tensor:
     binomials = _binomials(n, m, patterns.device)
     rest = patterns.to(torch.int64)
     left = torch.full_like(rest, n)

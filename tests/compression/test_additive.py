@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lctui.compression import Compressed, additive
+from lctui.compression.low_rank import improved
 
 LOW = {"type": "low_rank", "rank": 1}
 FEW = {"type": "prune", "kappa": 6}
@@ -118,3 +119,16 @@ def test_a_joint_sum_takes_lists() -> None:
     theta = solve([TWO, FEW], v)
     assert [tuple(piece.shape) for piece in theta.dense()] == [(4, 5), (3,)]
     assert len(theta.multiplications) == 2
+
+
+@modest
+@given(st.integers(0, 100), st.integers(1, 6), st.booleans())
+def test_a_low_rank_step_never_loses(seed: int, rank: int, same: bool) -> None:
+    v = normal(9, 14, seed=seed)
+    theta = solve({"type": "low_rank", "rank": rank}, v if same else normal(9, 14, seed=seed + 1000))
+    better = improved(theta, v.reshape(-1))
+    assert error(v, better.dense()) <= error(v, theta.dense()) * (1 + 1e-6)
+    assert better.rank == theta.rank
+    for _ in range(60):
+        better = improved(better, v.reshape(-1))
+    assert error(v, better.dense()) <= error(v, solve({"type": "low_rank", "rank": rank}, v).dense()) * 1.02 + 1e-9

@@ -89,6 +89,44 @@ def test_no_scale_on_a_fine_grid_is_better(c: int, chunk: int, monkeypatch: pyte
     assert error(v, theta.dense()) <= best * (1 + 1e-6)
 
 
+def best_scale_of_all(v: np.ndarray, levels: np.ndarray) -> float:
+    """The least error over the assignments at every scale where a weight changes its level."""
+    magnitude, middles = np.abs(v.astype(np.float64)), (levels[1:] + levels[:-1]) / 2
+    best = float((magnitude**2).sum())
+    changes = np.unique((magnitude[magnitude > 0, None] / middles).ravel())
+    for a in np.concatenate((changes * (1 - 1e-12), changes * (1 + 1e-12))):
+        chosen = levels[np.searchsorted(a * middles, magnitude)]
+        if chosen.any():
+            best = min(best, float((magnitude**2).sum() - (magnitude @ chosen) ** 2 / (chosen @ chosen)))
+    return best
+
+
+@pytest.mark.parametrize("cells", [(2, 3), (8, 64), (1 << 11, 1 << 16)])
+@pytest.mark.parametrize("kind", ["normal", "heavy", "coarse", "two sizes"])
+def test_no_range_of_scales_is_set_aside_wrongly(
+    kind: str, cells: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scales, "CELLS", cells)
+    monkeypatch.setattr(scales, "CHUNK", 50)
+    rng = np.random.default_rng(5)
+    v = {
+        "normal": rng.normal(size=300),
+        "heavy": rng.standard_t(1.5, size=300),
+        "coarse": rng.integers(-4, 5, size=300) / 4,
+        "two sizes": rng.normal(size=300) * rng.choice([1, 1e-3], size=300),
+    }[kind].astype(np.float32)
+    for c in (0, 1, 4):
+        theta = solve({"type": "quantize", "codebook": "powers_of_two", "c": c, "scaled": True}, torch.from_numpy(v))
+        least = best_scale_of_all(v, np.array([0.0] + [2.0**-i for i in range(c, -1, -1)]))
+        assert error(torch.from_numpy(v), theta.dense()) == pytest.approx(least, rel=1e-6)
+
+
+def test_of_scales_as_good_the_smallest_is_taken() -> None:
+    # {0, ±2, ±1} and {0, ±4, ±2, ±1} fit equally well.
+    theta = solve({"type": "quantize", "codebook": "powers_of_two", "c": 2, "scaled": True}, torch.tensor([1.0, -2, 0]))
+    assert theta.learned()["scale"] == 2.0
+
+
 @modest
 @given(vectors(max_size=30))
 def test_binary_is_the_sign(v: Tensor) -> None:
