@@ -348,13 +348,20 @@ def unpack(
 def bench(
     as_json: Json = False,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; medians are reported.")] = 5,
+    part: Annotated[
+        str | None, typer.Option("--part", metavar="l_step|c_step", help="Only the L step, or only the C steps.")
+    ] = None,
     device: Device = None,
     home: Home = None,
 ) -> None:
-    """Measure the L step on this machine, side by side with the plain PyTorch loop."""
+    """Measure L step and C steps on this machine, side by side with what people write instead; takes minutes."""
+    parts = ("l_step", "c_step")
+    if part is not None and part not in parts:
+        raise BadInput.one("", "--part", not_one_of(part, parts))
+    require_device_name(device or "auto")
     from lctui.bench import bench_table, measure
 
-    report = measure(open_store(home).home, device or "auto", rounds, say)
+    report = measure(open_store(home).home, device or "auto", rounds, parts if part is None else (part,), say)
     print_result(as_json, report, lambda: bench_table(report))
 
 

@@ -173,13 +173,18 @@ def provenance(prepared: Prepared) -> dict[str, Any]:
         "python": platform.python_version(),
         "git_commit": _git_commit(),
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "device_name": device_name(device),
         "threads": torch.get_num_threads(),
         "data_sha256": prepared.data.digest,
         "code_sha256": prepared.code_digest,
         "data_mean": prepared.data.mean,
         "data_std": prepared.data.std,
     }
+
+
+def device_name(device: torch.device) -> str:
+    """What the maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
 
 
 def _version(package: str) -> str | None:
