@@ -18,7 +18,7 @@ NETS = ("lenet5", "lenet300")
 
 
 def measure(home: Path, device: str, rounds: int, parts: tuple[str, ...], say: Say) -> dict[str, Any]:
-    """Measures the parts asked for, of "l_step" and "c_step"; JSON-ready, rates and ratios from medians of the rounds."""
+    """Measures the parts asked for, of "l_step" and "c_step"; JSON-ready, from medians of the rounds."""
     where = pick_device(device)
     report: dict[str, Any] = {
         "device": str(where),
