@@ -130,7 +130,8 @@ def soft_threshold(v: Tensor, tau: float) -> Tensor:
 def l1_ball(v: Tensor, kappa: float) -> Tensor:
     """argmin over θ of ‖v − θ‖² s.t. ‖θ‖₁ ≤ κ: Euclidean projection on the ℓ1 ball (Duchi et al. 2008).
 
-    A soft threshold at the τ that makes ‖θ‖₁ = κ, found without sorting (Michelot 1986); exact: ‖θ‖₁ meets κ to float precision whenever ‖v‖₁ > κ.
+    A soft threshold at the τ that makes ‖θ‖₁ = κ, found without sorting (Michelot 1986); exact: ‖θ‖₁
+    meets κ to float precision whenever ‖v‖₁ > κ.
 
     Args:
         v: [N].
