@@ -21,8 +21,8 @@ ROUNDING = 2.0**-49
 
 BUDGET = 4
 """All p eigenvectors cost as much as multiplying G with about 4p vectors, on CPUs; a proof as much as with p/3."""
-SMALLEST = 64
-"""Below so many rows all eigenvectors are had in less than a millisecond."""
+SMALLEST = 128
+"""Below so many rows all eigenvectors are had in a millisecond or two, no later than a few of them."""
 USUAL = 40
 """So many products with each vector are not too pessimistic a guess; flat spectra take them."""
 SPARE = 4

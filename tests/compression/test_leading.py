@@ -78,11 +78,11 @@ def test_a_start_does_not_change_the_answer(name: str) -> None:
 
 def test_a_start_that_is_an_eigenvector_hides_no_larger_one() -> None:
     # Residuals are zero at once for the start's direction; only the proof tells that another is larger.
-    v = torch.zeros(100, 120)
+    v = torch.zeros(150, 170)
     v[3, 5] = 1.0
     previous = solve({"type": "low_rank", "rank": 1}, v)
     v[60, 70] = 1.0 + 1e-3
-    v += 1e-3 * matrix(np.ones(100), 100, 120)
+    v += 1e-3 * matrix(np.ones(150), 150, 170)
     assert_best(v, 1, previous=previous)
 
 
@@ -108,14 +108,14 @@ def test_automatic_rank_is_the_best_of_all(name: str, alpha: float, mu: float, s
 
 
 def test_zero_and_thin_matrices() -> None:
-    assert solve({"type": "low_rank", "rank": 3}, torch.zeros(100, 100)).learned() == {"rank": 0}
-    assert solve({"type": "low_rank", "rank": 0}, torch.ones(100, 100)).learned() == {"rank": 0}
+    assert solve({"type": "low_rank", "rank": 3}, torch.zeros(150, 150)).learned() == {"rank": 0}
+    assert solve({"type": "low_rank", "rank": 0}, torch.ones(150, 150)).learned() == {"rank": 0}
     for shape in ((1, 1000), (1000, 1), (2, 500)):
         assert_best(torch.randn(shape, generator=torch.Generator().manual_seed(0)), 1)
 
 
 @modest
-@given(st.integers(70, 130), st.integers(1, 4), st.integers(0, 10**6))
+@given(st.integers(130, 170), st.integers(1, 4), st.integers(0, 10**6))
 def test_what_is_given_is_the_leading_eigenspace(p: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows = torch.from_numpy(rng.standard_t(3, size=(p, p + 20)))
