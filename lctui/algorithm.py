@@ -88,26 +88,29 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
     if state.theta is None or state.lam is None:
         state.lam = torch.zeros_like(w)
         state.theta = _c_step(problem, w, lc.mu.at(0), previous=None)
-        yield DirectCompression(**asdict(_errors(problem, state.theta)), **size(problem, state.theta))
+        direct = _errors(problem, _delta(problem, state.theta))
+        yield DirectCompression(**asdict(direct), **size(problem, state.theta))
 
+    delta = _delta(problem, state.theta)
     for k in range(state.step, lc.mu.steps if problem.tasks and not state.converged else 0):
         mu = lc.mu.at(k)
 
         # L step: w ← argmin L(w) + μ/2 ‖w − Δ(Θ) − λ/μ‖²
-        penalty = Penalty(mu * problem.has_task, _delta(problem, state.theta) + state.lam / mu)
+        penalty = Penalty(mu * problem.has_task, delta + state.lam / mu)
         yield from _l_step(problem, state, k, mu, penalty)
 
         # C step: Θ ← argmin ‖(w − λ/μ) − Δ(Θ)‖²
         started = time.perf_counter()
         state.theta = _c_step(problem, w - state.lam / mu, mu, previous=state.theta)
+        delta = _delta(problem, state.theta)
         c_seconds = time.perf_counter() - started
 
         # multipliers: λ ← λ − μ(w − Δ(Θ))
-        residual = (w - _delta(problem, state.theta)) * problem.has_task
+        residual = (w - delta) * problem.has_task
         if lc.method == "augmented_lagrangian":
             state.lam = state.lam - mu * residual
 
-        step = _report(problem, state, k, mu, penalty, residual, c_seconds)
+        step = _report(problem, state, k, mu, penalty, delta, residual, c_seconds)
         state.step, state.position, state.momentum, state.l_seconds = k + 1, Position(), None, 0.0
         state.converged = lc.tolerance is not None and step.relative_gap < lc.tolerance
         yield step
@@ -180,11 +183,11 @@ def compressed_state(problem: LCProblem, thetas: Sequence[Compressed]) -> dict[s
         problem.net.w.copy_(w)
 
 
-def _errors(problem: LCProblem, thetas: Sequence[Compressed]) -> Errors:
-    """The errors of the compressed net; w is left as it was."""
+def _errors(problem: LCProblem, delta: Tensor) -> Errors:
+    """The errors of the compressed net Δ(Θ), [P]; w is left as it was."""
     w = problem.net.w.clone()
     try:
-        problem.net.w.copy_(_delta(problem, thetas))
+        problem.net.w.copy_(delta)
         return evaluate(problem.net.module, problem.splits)
     finally:
         problem.net.w.copy_(w)
@@ -225,14 +228,21 @@ def _flops(problem: LCProblem, thetas: Sequence[Compressed]) -> tuple[int, int]:
 
 
 def _report(
-    problem: LCProblem, state: State, k: int, mu: float, penalty: Penalty, residual: Tensor, c_seconds: float
+    problem: LCProblem,
+    state: State,
+    k: int,
+    mu: float,
+    penalty: Penalty,
+    delta: Tensor,
+    residual: Tensor,
+    c_seconds: float,
 ) -> Step:
     assert state.theta is not None
     w = problem.net.w
     gap = float(residual.double().norm())
     norm = float((w * problem.has_task).double().norm())
     return Step(
-        **asdict(_errors(problem, state.theta)),
+        **asdict(_errors(problem, delta)),
         **size(problem, state.theta),
         step=k + 1,
         steps=problem.scheme.lc.mu.steps,
