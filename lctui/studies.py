@@ -6,6 +6,7 @@ which members train together.  A member that fails does not stop the rest.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,7 +160,9 @@ def _run_together(
         own = StopRequest(above=stop)
         executions[Execution(member.run, member.prepared, home, own, observer)] = member
     unfinished: LctuiError | None = None
-    for execution, error in execute_together(list(executions), size):
+    on_gpu = members[0].prepared.device.type == "cuda"
+    workers = min(len(members), os.cpu_count() or 1) if on_gpu else 1
+    for execution, error in execute_together(list(executions), size, workers):
         member = executions[execution]
         if execution.result is not None:
             yield Member(member.scheme.name, execution.result, reused=False)

@@ -7,36 +7,65 @@ leaves; the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 from lctui.errors import LctuiError
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.train import Turn
 from lctui.worker import Execution
 
+Course = Generator[Turn | None, None, None]
 
-def execute_together(executions: Sequence[Execution], size: int) -> Iterator[tuple[Execution, LctuiError | None]]:
+
+@dataclass(frozen=True)
+class _End:
+    """A run's course is over, by what if not by success."""
+
+    error: LctuiError | None
+
+
+def execute_together(
+    executions: Sequence[Execution], size: int, workers: int = 1
+) -> Iterator[tuple[Execution, LctuiError | None]]:
     """Executes runs, up to `size` of them training at once; yields each as it ends, with what ended it if not success.
 
-    Whoever stops listening interrupts those that have not ended: they can be resumed.
+    With several `workers`, that many threads see to what the runs do between their epochs.  Whoever stops listening
+    interrupts those that have not ended: they can be resumed.
     """
     ensemble = Ensemble(size)
     courses = {execution: execution.turns() for execution in executions}
     # Every run is open (and seen to be) before the first of them trains their reference; then, the next epoch of each.
     turns: dict[Execution, Turn | None] = {}
     try:
-        while courses:
-            for execution in [one for one in courses if one not in turns]:
-                try:
-                    turns[execution] = next(courses[execution])
-                except StopIteration:
-                    del courses[execution]
-                    yield execution, None
-                except LctuiError as error:
-                    del courses[execution]
-                    yield execution, error
-            ensemble.train([turn for turn in turns.values() if turn is not None])
-            turns = {execution: turn for execution, turn in turns.items() if turn is not None and turn.outcome is None}
+        with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+            while courses:
+                behind = [execution for execution in courses if execution not in turns]
+                reached = _advance([courses[execution] for execution in behind], pool)
+                for execution, found in zip(behind, reached, strict=True):
+                    if isinstance(found, _End):
+                        del courses[execution]
+                        yield execution, found.error
+                    else:
+                        turns[execution] = found
+                ensemble.train([turn for turn in turns.values() if turn is not None])
+                turns = {one: turn for one, turn in turns.items() if turn is not None and turn.outcome is None}
     finally:
         for course in courses.values():
             course.close()
+
+
+def _advance(courses: Sequence[Course], pool: ThreadPoolExecutor | None) -> Iterable[Turn | _End | None]:
+    """Every course's next epoch, or its end."""
+    return map(_next, courses) if pool is None else list(pool.map(_next, courses))
+
+
+def _next(course: Course) -> Turn | _End | None:
+    try:
+        return next(course)
+    except StopIteration:
+        return _End(None)
+    except LctuiError as error:
+        return _End(error)

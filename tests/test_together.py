@@ -36,14 +36,18 @@ def start(home: Path, changes: list[dict[str, Any]]) -> list[Run]:
 
 
 def execute(
-    home: Path, runs: list[Run], size: int = 99, watch: Callable[[int], worker.Observer] = lambda i: Nobody()
+    home: Path,
+    runs: list[Run],
+    size: int = 99,
+    watch: Callable[[int], worker.Observer] = lambda i: Nobody(),
+    workers: int = 1,
 ) -> dict[str, LctuiError | None]:
     """Executes runs together; what each of them ended with."""
     executions = [
         Execution(run, prepare(run.scheme(), home, "cpu", ""), home, StopRequest(), watch(i))
         for i, run in enumerate(runs)
     ]
-    return {execution.run.id: error for execution, error in execute_together(executions, size)}
+    return {execution.run.id: error for execution, error in execute_together(executions, size, workers)}
 
 
 def steps(run: Run) -> list[dict[str, Any]]:
@@ -70,10 +74,10 @@ def assert_alike(runs: list[Run], wanted: list[Run]) -> None:
             assert step["test_error_pct"] == pytest.approx(twin["test_error_pct"], abs=1.0)
 
 
-@pytest.mark.parametrize("size", [99, 3])
-def test_each_run_is_what_it_is_alone(alone: tuple[Path, list[Run]], tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(("size", "workers"), [(99, 1), (3, 4)])
+def test_each_run_is_what_it_is_alone(alone: tuple[Path, list[Run]], tmp_path: Path, size: int, workers: int) -> None:
     runs = start(tmp_path, CHANGES)
-    assert set(execute(tmp_path, runs, size).values()) == {None}
+    assert set(execute(tmp_path, runs, size, workers=workers).values()) == {None}
     assert_alike(runs, alone[1])
     together = [event["together"] for event in runs[0].events() if event["event"] == "epoch"]
     assert max(together) == min(size, 4)
