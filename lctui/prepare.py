@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lctui import data, data_sources, models, user_code
+from lctui import data, data_cache, data_sources, models, user_code
 from lctui.errors import BadInput, Problem
 from lctui.learning.evaluate import Splits
 from lctui.learning.resident import Resident
@@ -57,12 +57,14 @@ def prepare(
         # float32 means float32: TF32 would round every product of a convolution to 10 bits.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     module = models.build(scheme.model, seed=scheme.seed, source=source).float()
-    loaded = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
-    info = models.describe(module, loaded.train.inputs[:1], source=source)
+    loaded, place = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
+    info = models.describe(module, _first(loaded, 1), source=source)
     problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
     problems += check_outputs(module, loaded)
     if problems:
         raise BadInput(source, problems)
+    if place is not None:
+        place.save(loaded)
     splits = resident_splits(module, loaded, where)
     code = "".join(user_code.source_digest(ref) for ref in (scheme.model.factory, scheme.data.name) if ":" in ref)
     if scheme.model.weights is not None:
@@ -84,14 +86,28 @@ _last_data: dict[tuple[str | None, ...], data.DataSet] = {}
 
 def _remembered_data(
     block: Data, seed: int, home: Path, source: str, on_download: data_sources.Progress | None
-) -> data.DataSet:
-    """The runs of a study share their data: it is loaded once while it stays the same."""
-    key = (block.model_dump_json(), str(seed), str(home), os.environ.get("LCTUI_DATA"))
-    if key not in _last_data:
+) -> tuple[data.DataSet, data_cache.Entry | None]:
+    """The data, and the place in the cache where they are not yet, but belong if the scheme is good for anything.
+
+    The runs of a study share their data: they are loaded once while they stay the same.
+    """
+    entry = data_cache.entry(block, seed=seed, home=home)
+    where = os.environ.get("LCTUI_DATA") if entry is None else str(entry.file)
+    key = (block.model_dump_json(), str(seed), str(home), where)
+    if key in _last_data:
+        return _last_data[key], None
+    loaded = None if entry is None else entry.load()
+    place = entry if loaded is None else None
+    if loaded is None:
         loaded = data.load(block, seed=seed, home=home, progress=on_download, source=source)
-        _last_data.clear()
-        _last_data[key] = loaded
-    return _last_data[key]
+    _last_data.clear()
+    _last_data[key] = loaded
+    return loaded, place
+
+
+def _first(loaded: data.DataSet, n: int) -> torch.Tensor:
+    """The first training inputs; a copy, since some nets write into what they are given."""
+    return loaded.train.inputs[:n].clone(memory_format=torch.contiguous_format)
 
 
 def pick_device(name: str) -> torch.device:
@@ -150,7 +166,7 @@ def check_outputs(module: nn.Module, loaded: data.DataSet) -> list[Problem]:
     if not any(True for _ in module.parameters()):
         return [Problem("model", "the net has no parameters: there is nothing to train or to compress")]
     try:
-        outputs = module(loaded.train.inputs[:2])
+        outputs = module(_first(loaded, 2))
     except Exception as error:
         shape = "×".join(map(str, loaded.train.inputs.shape[1:]))
         text = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -397,7 +397,7 @@ def test_a_study_with_a_member_that_does_not_fit_trains_nothing(
     ("arguments", "message"),
     [
         (["--device", "bogus"], "--device: 'bogus' is not a device"),
-        (["--set", "data.name=mnist"], "scheme.json: data.name: mnist: no MNIST/raw in"),
+        (["--set", "data.name=mnist"], "scheme.json: data.name: mnist: no MNIST/raw/train-images-idx3-ubyte or "),
     ],
 )
 def test_a_detached_run_is_checked_before_it_exists(

@@ -133,13 +133,13 @@ def test_listing_the_queue_brings_a_dead_dispatchers_runs_back(cli: Cli, scheme_
         (["queue", "move", "aaaa", "0"], "lctui: Invalid value for 'N': "),
         (["queue", "move", "aaaa"], "lctui: Missing argument 'N'"),
         (["queue", "mvoe"], "lctui: No such command 'mvoe'"),
-        (["--queue"], "--detach, --queue, --set, --device and --quiet: go with --run"),
+        (["--queue"], "--detach, --queue, --set, --device, --ensemble and --quiet: go with --run"),
         (["--run", "scheme.json", "--queue", "--device", "tpu"], "--device: 'tpu' is not a device"),
         (["--run", "study.json", "--detach", "--device", "tpu"], "--device: 'tpu' is not a device"),
         (["--run", "none.json", "--queue"], "none.json: no such file"),
         (
             ["--run", "study.json", "--detach", "--set", "data.name=mnist"],
-            "study.json: data.name: mnist: no MNIST/raw in",
+            "study.json: data.name: mnist: no MNIST/raw/train-images-idx3-ubyte or ",
         ),
         (
             ["--run", "study.json", "--detach", "--set", 'compress.0.layers=["fc9"]'],

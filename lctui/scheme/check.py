@@ -7,14 +7,12 @@ Works on `NetInfo`, so it needs no torch; for nets that are not built in, the ca
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
-from lctui.errors import BadInput, Problem, choices_hint, nearest, not_one_of, shortened, shown
+from lctui.errors import Problem, choices_hint, nearest, not_one_of, shortened, shown
 from lctui.scheme.compressions import LowRank, Prune, PruneStructured, QuantizeAdaptive, members
 from lctui.scheme.models import Data, Model, Scheme, Task
 from lctui.scheme.net import BUILT_IN, BUILT_IN_DATA, DataInfo, Layer, NetInfo, describe_built_in
@@ -100,15 +98,6 @@ def check_data(data: Data) -> list[Problem]:
         for i, label in enumerate(data.classes or ())
         if label >= info.classes
     ]
-
-
-def require_present(data: Data, source: str) -> None:
-    """Raises BadInput if LCTUI_DATA names a folder without the built-in data set; needs no torch."""
-    info, named = BUILT_IN_DATA.get(data.name), os.environ.get("LCTUI_DATA")
-    if info is None or info.folder is None or not named:
-        return
-    if not (Path(named).expanduser() / info.folder).is_dir():
-        raise BadInput.one(source, "data.name", f"{data.name}: no {info.folder} in {named} (LCTUI_DATA)")
 
 
 def _check_fit(model: Model, data: Data | None, net: NetInfo) -> list[Problem]:

@@ -97,21 +97,17 @@ BUILT_IN: dict[str, Callable[..., NetInfo]] = {"lenet5": lenet5, "lenet300": len
 
 @dataclass(frozen=True)
 class DataInfo:
-    """A built-in data set: the shape of an image, how many classes there are, and where torchvision keeps its files.
-
-    `folder` is None for a set that comes with a package.
-    """
+    """A built-in data set: the shape of an image, and how many classes there are."""
 
     input_shape: tuple[int, ...]
     classes: int
-    folder: str | None = None
 
 
 BUILT_IN_DATA: dict[str, DataInfo] = {
-    "mnist": DataInfo((1, 28, 28), 10, "MNIST/raw"),
-    "fashion_mnist": DataInfo((1, 28, 28), 10, "FashionMNIST/raw"),
-    "kmnist": DataInfo((1, 28, 28), 10, "KMNIST/raw"),
-    "cifar10": DataInfo((3, 32, 32), 10, "cifar-10-batches-py"),
+    "mnist": DataInfo((1, 28, 28), 10),
+    "fashion_mnist": DataInfo((1, 28, 28), 10),
+    "kmnist": DataInfo((1, 28, 28), 10),
+    "cifar10": DataInfo((3, 32, 32), 10),
     "mnist_sample": DataInfo((1, 28, 28), 10),
 }
 """Built-in data sets by name."""
