@@ -1,15 +1,16 @@
 """Convolutions as products of spectra: Y = W ⋆ X costs one small matrix product a frequency.
 
-Owns the real Fourier transform of n × n fields as one matrix, and the three products that a convolution's training
-needs (outputs, gradient of the inputs, gradient of the kernels), for several nets at once.  Everything is a matrix
-product over contiguous tensors, so that it runs at the speed of those on any device.  Knows no nets and no losses.
+Owns the Fourier transform of real n × n fields as matrix products, and the three products that a convolution's
+training needs (outputs, gradient of the inputs, gradient of the kernels), for several nets at once.  Everything is a
+matrix product over contiguous tensors, so that it runs at the speed of those on any device.  Knows no nets and no
+losses.
 
-Fields are n × n and periodic: a kernel of k × k then has n − k + 1 valid outputs a side that no period touches.  Of
-the n² frequencies of a real field those that are each other's conjugates count once; each is a pair of rows, the real
-and the imaginary part (which is zero for the few frequencies that are their own conjugates).
+Fields are n × n and periodic: a kernel of k × k then has n − k + 1 valid outputs a side that no period touches.  A
+field is real, so that half of the frequencies in y say what the other half would; with all n in x, F = n·(⌊n/2⌋ + 1)
+complex numbers remain, each a real and an imaginary row.
 
-Layout, innermost last: [nets, frequency, 2, channels, batch].  Rounding is that of a sum of n² products, as in a direct
-convolution: there is no cancellation as in Winograd's transforms.
+Layout, innermost last: [nets, frequency in y, frequency in x, 2, channels, batch].  Rounding is that of a sum of n²
+products, as in a direct convolution: there is no cancellation as in Winograd's transforms.
 """
 
 from __future__ import annotations
@@ -25,16 +26,22 @@ from lctui.learning.products import Products
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The transforms between positions and the F frequencies of an n × n field, for kernels of k × k."""
+    """The transforms between the positions (y, x) of n × n fields and their frequencies (v, u), for k × k kernels.
 
-    forward: Tensor
-    """[2F, n²]: positions to frequencies."""
-    inverse: Tensor
-    """[n², 2F]: frequencies to positions."""
-    to_outputs: Tensor
-    """[(n − k + 1)², 2F]: frequencies to the valid outputs."""
-    from_outputs: Tensor
-    """[2F, (n − k + 1)²]: valid outputs to frequencies."""
+    Between fields and spectra they go axis by axis; complex numbers are pairs of rows, real and imaginary.
+    """
+
+    n: int
+    half: int
+    """Frequencies in y: ⌊n/2⌋ + 1."""
+    forward_y: Tensor
+    """[half·2, n]: from rows y to rows (v, part)."""
+    forward_x: Tensor
+    """[n·2, 2·n]: from rows (part, x) to rows (u, part)."""
+    inverse_x: Tensor
+    """[2·n, n·2]: from rows (u, part) to rows (part, x)."""
+    inverse_y: Tensor
+    """[n, half·2]: from rows (v, part) to rows y."""
     from_kernel: Tensor
     """[2F, k²]: a kernel to its frequencies."""
     to_kernel: Tensor
@@ -43,19 +50,54 @@ class Spectrum:
     @classmethod
     def of(cls, n: int, k: int, device: torch.device) -> Spectrum:
         """The transforms as float32, computed in float64."""
-        kept = [(y, x) for y in range(n) for x in range(n) if (y, x) <= (-y % n, -x % n)]
-        position = torch.cartesian_prod(torch.arange(n), torch.arange(n))  # [n², 2]
-        # Whole numbers modulo n keep the angles exact.
-        angle = (position @ torch.tensor(kept).T % n).double() * (2 * math.pi / n)  # [n², F]
-        alone = torch.tensor([(y, x) == (-y % n, -x % n) for y, x in kept])
-        parts = torch.stack([angle.cos(), torch.where(alone, 0.0, -angle.sin())], dim=-1)  # [n², F, 2]
-        share = torch.where(alone, 1.0, 2.0)[:, None] / n**2  # a conjugate that is left out counts here
-        forward = parts.reshape(n * n, -1).T
-        inverse = (parts * share).reshape(n * n, -1)
-        side = torch.arange(n * n).view(n, n)
-        outputs, kernel = side[: n - k + 1, : n - k + 1].reshape(-1), side[:k, :k].reshape(-1)
-        every = (forward, inverse, inverse[outputs], forward[:, outputs], forward[:, kernel], inverse[kernel])
-        return cls(*(matrix.float().contiguous().to(device) for matrix in every))
+        half = n // 2 + 1
+        place = torch.arange(n)
+        angle = (place[:, None] * place % n).double() * (2 * math.pi / n)  # whole numbers modulo n keep it exact
+        cos, sin = angle.cos(), angle.sin()
+        forward_y = torch.stack([cos[:half], -sin[:half]], dim=1)  # [v, part, y]
+        # (a + ib)·exp(−iθ) = (a cos θ + b sin θ) + i(b cos θ − a sin θ)
+        forward_x = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)  # [u, part, part, x]
+        inverse_x = forward_x.permute(2, 3, 0, 1) / n  # unitary but for n
+        share = torch.tensor([1.0 if v == 0 or 2 * v == n else 2.0 for v in range(half)])  # its conjugate is left out
+        inverse_y = (share.view(half, 1, 1) * forward_y).permute(2, 0, 1) / n  # [y, v, part]
+        from_kernel = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :k], forward_x[..., :k])
+        to_kernel = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:k], inverse_x[:, :k])
+        matrices = (
+            forward_y.reshape(2 * half, n),
+            forward_x.reshape(2 * n, 2 * n),
+            inverse_x.reshape(2 * n, 2 * n),
+            inverse_y.reshape(n, 2 * half),
+            from_kernel.reshape(-1, k * k),
+            to_kernel.reshape(k * k, -1),
+        )
+        return cls(n, half, *(matrix.float().contiguous().to(device) for matrix in matrices))
+
+
+class _FieldTransforms:
+    """Spectra of fields that are zero beyond their first m rows and columns, and those positions of a spectrum."""
+
+    def __init__(self, name: str, spectrum: Spectrum, m: int, products: Products) -> None:
+        self.name, self.m, self.products = name, m, products
+        n, self.half = spectrum.n, spectrum.half
+        self.forward_y = spectrum.forward_y[:, :m].contiguous()
+        self.forward_x = spectrum.forward_x.view(2 * n, 2, n)[..., :m].reshape(2 * n, 2 * m)
+        self.inverse_x = spectrum.inverse_x.view(2, n, 2 * n)[:, :m].reshape(2 * m, 2 * n)
+        self.inverse_y = spectrum.inverse_y[:m].contiguous()
+
+    def to_spectrum(self, fields: Tensor) -> Tensor:
+        """[M, m², columns] → [M, 2F, columns]."""
+        nets, columns = len(fields), fields.shape[-1]
+        rows = self.products.make(f"{self.name} by y", self.forward_y, fields.view(nets, self.m, -1))
+        halves = rows.view(nets * self.half, 2 * self.m, columns)
+        return self.products.make(f"{self.name} spectrum", self.forward_x, halves).view(nets, -1, columns)
+
+    def from_spectrum(self, spectrum: Tensor) -> Tensor:
+        """[M, 2F, columns] → [M, m², columns]."""
+        nets, columns = len(spectrum), spectrum.shape[-1]
+        halves = spectrum.view(nets * self.half, -1, columns)
+        rows = self.products.make(f"{self.name} by y", self.inverse_x, halves)
+        fields = self.products.make(f"{self.name} fields", self.inverse_y, rows.view(nets, 2 * self.half, -1))
+        return fields.view(nets, self.m**2, columns)
 
 
 class SpectralConvolution:
@@ -68,8 +110,10 @@ class SpectralConvolution:
         """`shape` is (o, c, k)."""
         self.outputs, self.channels, self.kernel = shape
         self.spectrum = Spectrum.of(n, self.kernel, device)
-        self.frequencies = len(self.spectrum.forward) // 2
+        self.frequencies = n * self.spectrum.half
         self.products = products
+        self.at_inputs = _FieldTransforms("input", self.spectrum, n, products)
+        self.at_outputs = _FieldTransforms("output", self.spectrum, n - self.kernel + 1, products)
 
     def forward(self, weight: Tensor, fields: Tensor, batch: int) -> Tensor:
         """Y; remembers the spectra of W and X for the gradients.
@@ -86,16 +130,14 @@ class SpectralConvolution:
         mixed[:, :, 1, :, 1] = real
         torch.neg(imaginary, out=mixed[:, :, 1, :, 0])
         self.mixed = mixed.view(nets * frequencies, 2 * self.outputs, rows)
-        spectrum = self.products.make("input spectrum", self.spectrum.forward, fields)
-        self.inputs = spectrum.view(nets * frequencies, rows, batch)
-        found = self.products.make("output spectrum", self.mixed, self.inputs)
-        return self.products.make("outputs", self.spectrum.to_outputs, found.view(nets, 2 * frequencies, -1))
+        self.inputs = self.at_inputs.to_spectrum(fields).view(nets * frequencies, rows, batch)
+        found = self.products.make("product", self.mixed, self.inputs)
+        return self.at_outputs.from_spectrum(found.view(nets, 2 * frequencies, -1))
 
     def backward(self, gradient: Tensor, weight_gradient: Tensor) -> Tensor:
         """∂L/∂X: [M, n², c·b], given ∂L/∂Y; writes ∂L/∂W into `weight_gradient`, shaped as W."""
         nets, frequencies, batch = len(gradient), self.frequencies, self.inputs.shape[-1]
-        spectrum = self.products.make("output spectrum", self.spectrum.from_outputs, gradient)
-        outer = spectrum.view(nets * frequencies, 2 * self.outputs, batch)
+        outer = self.at_outputs.to_spectrum(gradient).view(nets * frequencies, 2 * self.outputs, batch)
         # ∂L/∂W = corr(∂L/∂Y, X), with the spectrum conj(Ĝ)·X̂ = (ĜrX̂r + ĜiX̂i) + i(ĜrX̂i − ĜiX̂r).
         pairs = self.products.make("weight pairs", outer, self.inputs.mT)
         crossed = pairs.view(nets, frequencies, 2, self.outputs, 2, self.channels)
@@ -106,5 +148,5 @@ class SpectralConvolution:
         shape = (nets, self.kernel, self.kernel, self.outputs, self.channels)
         weight_gradient.copy_(taps.view(shape).permute(0, 3, 4, 1, 2))
         # ∂L/∂X = conv(∂L/∂Y, W), with the spectrum Ĝ·Ŵ: the transposed matrices.
-        back = self.products.make("input spectrum", self.mixed.mT, outer)
-        return self.products.make("input gradient", self.spectrum.inverse, back.view(nets, 2 * frequencies, -1))
+        back = self.products.make("back", self.mixed.mT, outer)
+        return self.at_inputs.from_spectrum(back.view(nets, 2 * frequencies, -1))
