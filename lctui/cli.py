@@ -8,7 +8,6 @@ scheme never wait for torch.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from lctui.headless.options import (
     Together,
     members_together,
     open_store,
+    overrides,
     print_result,
 )
 from lctui.headless.output import print_json, say
@@ -77,7 +77,7 @@ def root(
     elif run is not None:
         if context.invoked_subcommand is not None:
             raise BadInput.one("", "--run", f"goes without a verb, got {context.invoked_subcommand!r} too")
-        _run_file(run, device or "auto", detach, queue, quiet, _overrides(settings), ensemble)
+        _run_file(run, device or "auto", detach, queue, quiet, overrides(settings), ensemble)
     elif context.invoked_subcommand is None and not (detach or queue or settings or quiet or ensemble):
         if sys.stdin.isatty() and sys.stdout.isatty():
             _open_console(device or "auto", ascii_only, theme)
@@ -102,36 +102,26 @@ def _open_console(device: str, ascii_only: bool, theme: str | None) -> None:
         raise typer.Exit(Exit.FAILED)  # it has said what went wrong
 
 
-def _overrides(settings: list[str] | None) -> dict[str, Any]:
-    result = {}
-    for setting in settings or ():
-        path, equals, text = setting.partition("=")
-        if not equals or not path:
-            raise BadInput.one("", f"--set {setting}", "must be PATH=VALUE, e.g. l_step.epochs=4")
-        try:
-            result[path] = json.loads(text)
-        except (ValueError, RecursionError):
-            result[path] = text  # a bare word is a string
-    return result
-
-
 def _run_file(
     path: Path,
     device: str,
     detach: bool,
     queue: bool,
     quiet: bool,
-    overrides: dict[str, Any],
+    settings: dict[str, Any],
     ensemble: str | None,
 ) -> None:
+    from lctui.input_files import require_inputs
     from lctui.scheme.study import Study, load_file
 
     size = members_together(ensemble)
-    loaded = load_file(path, overrides)
+    loaded = load_file(path, settings)
     if ensemble is not None and (queue or detach or not isinstance(loaded, Study)):
         raise BadInput.one("", "--ensemble", "goes with a study that runs here: queued runs have a process each")
     store = open_store(None)
-    _require_inputs(loaded, device, store.home, str(path))
+    require_device_name(device)
+    for scheme in loaded.schemes if isinstance(loaded, Study) else (loaded,):
+        require_inputs(scheme, store.home, str(path))
     if queue or (detach and isinstance(loaded, Study)):
         _queue_file(loaded, store, device, str(path), quiet)
         return
@@ -174,16 +164,6 @@ def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, 
         typer.echo(run.id)
 
 
-def _require_inputs(loaded: Scheme | Study, device: str, home: Path, source: str) -> None:
-    """What is refused without loading torch: devices, data and weights that cannot be had."""
-    from lctui.input_files import require_inputs
-    from lctui.scheme.study import Study
-
-    require_device_name(device)
-    for scheme in loaded.schemes if isinstance(loaded, Study) else (loaded,):
-        require_inputs(scheme, home, source)
-
-
 def _require_net(loaded: Scheme | Study, source: str) -> None:
     """What the net can tell now, before a worker of its own finds it out where nobody looks."""
     from lctui.scheme.check import describe
@@ -210,7 +190,7 @@ def check(
     from lctui.scheme.report import check_report
     from lctui.scheme.study import Study, load_file
 
-    loaded = load_file(file, _overrides(settings))
+    loaded = load_file(file, overrides(settings))
     if isinstance(loaded, Study):
         if any(describe(scheme.model) is None for scheme in loaded.schemes):
             from lctui.studies import require_runnable

@@ -21,6 +21,7 @@ LIGHT = [
     "lctui.cli",
     "lctui.errors",
     "lctui.events",
+    "lctui.input_files",
     "lctui.results",
     *sorted(
         ".".join(file.relative_to(ROOT).with_suffix("").parts)
@@ -78,6 +79,31 @@ def test_refusing_a_bad_scheme_loads_nothing_heavy(tmp_path: Path) -> None:
         assert done.stdout == ""
         assert [line.split(": ")[1] for line in done.stderr.splitlines()[:-1]] == ["seed", "compress.0.layers.0"]
         assert not found
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("how", [[], ["--detach"], ["--queue"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("arguments", "data", "said"),
+    [
+        (["--device", "cudda"], "", "--device: 'cudda' is not a device"),
+        (["--set", "data.name=mnist"], "empty", "data.name: mnist: no MNIST/raw/train-images-idx3-ubyte or "),
+        (["--set", "compress.0.how.kappa=1000000000"], "", "compress.0.how.kappa: 1000000000 exceeds the "),
+        (["--set", "model.args.classes=7"], "", "model.args.classes: the net has 7 outputs, the data "),
+        (["--set", "model.weights=none.pt"], "", "model.weights: no file 'none.pt' in "),
+        (["--set", "model.weights=scheme.json"], "", "scheme.json must be a .safetensors, .pt or .pth file"),
+    ],
+)
+def test_what_needs_no_torch_is_refused_without_it(
+    how: list[str], arguments: list[str], data: str, said: str, tmp_path: Path
+) -> None:
+    scheme = written(tmp_path / "scheme.json", EXAMPLE)
+    (tmp_path / "empty" / "MNIST" / "raw").mkdir(parents=True)
+    code = f"import os; os.environ['LCTUI_DATA'] = {str(tmp_path / data) if data else ''!r}; {CHECK}"
+    found, done = heavy_after(code, "--run", scheme, "--home", tmp_path / "home", *arguments, *how)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not found
     assert not (tmp_path / "home").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,6 +51,24 @@ def members_together(ensemble: str | None) -> int | None:
     if not (ensemble.isascii() and ensemble.isdigit() and int(ensemble) > 0):
         raise BadInput.one("", "--ensemble", f"{ensemble!r} must be off, auto or a number from 1")
     return int(ensemble)
+
+
+def overrides(settings: list[str] | None) -> dict[str, Any]:
+    """What `--set` changes, by path.
+
+    Raises:
+        BadInput: a setting is not PATH=VALUE.
+    """
+    result = {}
+    for setting in settings or ():
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise BadInput.one("", f"--set {setting}", "must be PATH=VALUE, e.g. l_step.epochs=4")
+        try:
+            result[path] = json.loads(text)
+        except (ValueError, RecursionError):
+            result[path] = text  # a bare word is a string
+    return result
 
 
 def open_store(home: Path | None) -> Store:

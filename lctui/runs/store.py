@@ -1,7 +1,7 @@
 """The store: where runs live, and how one is found.
 
-Owns the layout of a home (`runs/`, `references/`, `data/`) and of a run folder, run ids, and what a list of runs
-shows.  Trains nothing and needs no torch; a worker fills the folders that are made here.
+Owns the layout of a home (`runs/`, `references/`, `data/`, `cache/`) and of a run folder, run ids, and what a list of
+runs shows.  Trains nothing and needs no torch; a worker fills the folders that are made here.
 """
 
 from __future__ import annotations
