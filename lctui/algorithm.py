@@ -126,8 +126,8 @@ def _l_step(problem: LCProblem, state: State, k: int, mu: float, penalty: Penalt
     state.momentum = trainer.momentum
     while trainer.position.epoch < options.epochs:
         turn = Turn(trainer, lr, penalty)
-        yield turn
         try:
+            yield turn
             state.loss = turn.loss()
         finally:
             state.position = trainer.position

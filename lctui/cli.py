@@ -78,12 +78,12 @@ def root(
         if context.invoked_subcommand is not None:
             raise BadInput.one("", "--run", f"goes without a verb, got {context.invoked_subcommand!r} too")
         _run_file(run, device or "auto", detach, queue, quiet, overrides(settings), ensemble)
-    elif context.invoked_subcommand is None and not (detach or queue or settings or quiet or ensemble):
+    elif context.invoked_subcommand is None and not (detach or queue or settings or quiet or ensemble is not None):
         if sys.stdin.isatty() and sys.stdout.isatty():
             _open_console(device or "auto", ascii_only, theme)
         else:
             typer.echo(context.get_help())  # in a pipe there is nobody to press a key
-    elif detach or queue or settings or device is not None or quiet or ensemble:
+    elif detach or queue or settings or device is not None or quiet or ensemble is not None:
         options = "--detach, --queue, --set, --device, --ensemble and --quiet"
         raise BadInput.one("", options, "go with --run, or after the verb")
 

@@ -57,10 +57,15 @@ def run_study(study: Study, store: Store, device: str, source: str, quiet: bool,
             for member in run_members(study, store, device, source, stop, display, ensemble):
                 results.append(member.result)
     finally:
+        # Runs that trained together ended in an order of their own.
+        order = {scheme.name: number for number, scheme in enumerate(study.schemes)}
+        results.sort(key=lambda result: order[result["name"]])
         if results:
             print_json({"study": study.name, "runs": results})
     display.table(study_table(study.name, results))
-    failed = sum(result.get("status") != "finished" for result in results)
+    failed = sum(result.get("status") not in ("finished", "interrupted") for result in results)
+    if not failed and any(result.get("status") == "interrupted" for result in results):
+        raise Interrupted("some runs were stopped")
     if failed:
         raise LctuiError(f"{failed} of {len(results)} runs did not finish")
 

@@ -16,7 +16,7 @@ from lctui import models, references
 from lctui.compression.low_rank import to_matrix
 from lctui.errors import BadInput
 from lctui.export import artifact
-from lctui.learning.evaluate import BATCH_ON_CPU
+from lctui.learning.evaluate import batch_size
 from lctui.learning.net import FlatNet
 from lctui.learning.resident import Resident
 from lctui.prepare import pick_device
@@ -59,7 +59,7 @@ def confusion(run: Run, scheme: Scheme, sessions: Sessions) -> dict[str, Any]:
 def _predictions(net: FlatNet, images: Resident) -> tuple[Tensor, Tensor]:
     """Labels and predicted classes, [n] each, in the batches that errors are measured in."""
     net.module.eval()
-    pairs = [(labels, net.module(inputs).argmax(1)) for inputs, labels in images.in_order(BATCH_ON_CPU)]
+    pairs = [(labels, net.module(inputs).argmax(1)) for inputs, labels in images.in_order(batch_size(images))]
     labels, predicted = (torch.cat(column).cpu() for column in zip(*pairs, strict=True))
     return labels, predicted
 

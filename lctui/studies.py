@@ -6,6 +6,7 @@ which members train together.  A member that fails does not stop the rest.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, Problem
+from lctui.learning.gradients import why_not_stackable
 from lctui.prepare import Prepared, describe_net, pick_device, prepare
 from lctui.references import TRAINING_VERSION
 from lctui.runs.control import prepare_to_resume
@@ -34,8 +36,8 @@ class Display(Observer, Protocol):
     def download(self, name: str, done: int, total: int) -> None:
         """A download has got so far, in bytes."""
 
-    def beside_others(self, name: str, leads: bool) -> Observer:
-        """An observer of one run among several; the one that leads shows the progress of all."""
+    def beside_others(self, name: str) -> Observer:
+        """An observer of one run among several."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,28 @@ def run_study(
     size = ensemble or (MOST_TOGETHER if pick_device(device).type == "cuda" else 1)
     done = 0
     for schemes in alike(study.schemes, size):
-        members = []
+        unfinished = []
         for scheme in schemes:
+            if stop():
+                raise Interrupted("stopped before all members had begun")
             done += 1
             display.say(f"[{done}/{len(study.schemes)}] {scheme.name}")
             prepared = prepare(scheme, store.home, device, source, display.download)
-            member = _Unfinished.of(study, scheme, prepared, store, device)
-            if isinstance(member, Run):
-                display.say(f"  already done: run {member.id}")
-                yield Member(scheme.name, member.read("result.json"), reused=True)
+            twins = [run for run in store.twins(scheme.fingerprint()) if _same(run, prepared)]
+            finished = next((run for run in twins if run.status() == "finished"), None)
+            if finished is not None:
+                display.say(f"  already done: run {finished.id}")
+                yield Member(scheme.name, finished.read("result.json"), reused=True)
             else:
-                members.append(member)
-        if len(members) > 1:
-            yield from _run_together(members, store.home, stop, display, size)
+                unfinished.append(_Unfinished(study.name, scheme, prepared, twins))
+        together = len(unfinished) > 1
+        if together and (reason := why_not_stackable(unfinished[0].prepared.module)) is not None:
+            display.say(f"  one after another: {reason}")
+            together = False
+        if together:
+            yield from _run_together(unfinished, store, device, stop, display, size)
         else:
-            yield from (member.run_alone(store.home, stop, display) for member in members)
+            yield from (member.run_alone(store, device, stop, display) for member in unfinished)
 
 
 def alike(schemes: Sequence[Scheme], size: int) -> Iterator[list[Scheme]]:
@@ -115,63 +124,65 @@ def require_runnable(study: Study, source: str) -> None:
 
 @dataclass(frozen=True)
 class _Unfinished:
-    """A member with work left to do, and the run that does it."""
+    """A member with work left to do; `twins` are the runs of its scheme so far."""
 
+    study: str
     scheme: Scheme
     prepared: Prepared
-    run: Run
+    twins: Sequence[Run]
 
-    @classmethod
-    def of(cls, study: Study, scheme: Scheme, prepared: Prepared, store: Store, device: str) -> _Unfinished | Run:
-        """The run to go on with, or a new one; the finished run itself where there is nothing left to do."""
-        twins = [run for run in store.twins(scheme.fingerprint()) if _same(run, prepared)]
-        finished = next((run for run in twins if run.status() == "finished"), None)
-        if finished is not None:
-            return finished
-        unfinished = next((run for run in twins if run.status() in ("interrupted", "crashed")), None)
-        if unfinished is not None:
-            prepare_to_resume(unfinished)
-        return cls(scheme, prepared, unfinished or new_run(store, scheme, device, study=study.name))
+    def begin(self, store: Store, device: str) -> Run:
+        """The run to go on with, or a new one."""
+        unfinished = next((run for run in self.twins if run.status() in ("interrupted", "crashed")), None)
+        if unfinished is None:
+            return new_run(store, self.scheme, device, study=self.study)
+        prepare_to_resume(unfinished)
+        return unfinished
 
-    def run_alone(self, home: Path, stop: StopRequest, display: Display) -> Member:
+    def run_alone(self, store: Store, device: str, stop: StopRequest, display: Display) -> Member:
+        run = self.begin(store, device)
         try:
-            return Member(self.scheme.name, execute(self.run, self.prepared, home, stop, display), reused=False)
+            return Member(self.scheme.name, execute(run, self.prepared, store.home, stop, display), reused=False)
         except (Interrupted, BadInput):
             raise
         except LctuiError as error:
-            return self.failed(error, display)
+            return self.ended(run, error, display)
 
-    def failed(self, error: LctuiError, display: Display) -> Member:
-        display.say(f"  {'diverged' if isinstance(error, Diverged) else 'failed'}: {error}")
-        return Member(self.scheme.name, self.run.read("result.json"), reused=False)
+    def ended(self, run: Run, error: LctuiError, display: Display) -> Member:
+        """How the member came out that did not finish."""
+        word = {Diverged: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
+        display.say(f"  {self.scheme.name} {word}: {error}")
+        status = "interrupted" if isinstance(error, Interrupted) else "failed"
+        written = {} if isinstance(error, Interrupted | BadInput) else run.read("result.json")
+        return Member(self.scheme.name, written or {"id": run.id, "name": self.scheme.name, "status": status}, False)
 
 
 def _run_together(
-    members: Sequence[_Unfinished], home: Path, stop: StopRequest, display: Display, size: int
+    members: Sequence[_Unfinished], store: Store, device: str, stop: StopRequest, display: Display, size: int
 ) -> Iterator[Member]:
-    """Runs members that can train together; what keeps one of them from its end is raised when the others have ended.
+    """Runs members that can train together.  Each can be stopped alone; the study's own stop request reaches all.
 
-    A member can be stopped alone: its request is its own, and the study's reaches all.
+    Raises:
+        Interrupted: the study was stopped.
     """
     display.say(f"  {len(members)} runs train together")
     executions: dict[Execution, _Unfinished] = {}
     for member in members:
-        observer = display.beside_others(member.scheme.name, leads=not executions)
-        own = StopRequest(above=stop)
-        executions[Execution(member.run, member.prepared, home, own, observer)] = member
-    unfinished: LctuiError | None = None
+        own, observer = StopRequest(above=stop), display.beside_others(member.scheme.name)
+        execution = Execution(member.begin(store, device), member.prepared, store.home, own, observer)
+        executions[execution] = member
     on_gpu = members[0].prepared.device.type == "cuda"
     workers = min(len(members), os.cpu_count() or 1) if on_gpu else 1
     for execution, error in execute_together(list(executions), size, workers):
         member = executions[execution]
-        if execution.result is not None:
+        if error is None and execution.result is not None:
             yield Member(member.scheme.name, execution.result, reused=False)
-        elif error is not None and not isinstance(error, Interrupted | BadInput):
-            yield member.failed(error, display)
-        else:
-            unfinished = unfinished or error
-    if unfinished is not None:
-        raise unfinished
+        elif error is not None and not stop():
+            yield member.ended(execution.run, error, display)
+    executions.clear()
+    gc.collect()  # a run's parts refer to each other, and hold the device's memory while they wait to be collected
+    if stop():
+        raise Interrupted("stopped on request")
 
 
 def comparable(scheme: Scheme, twins: list[Run], home: Path, device: str, source: str) -> list[Run]:

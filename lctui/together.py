@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 
-from lctui.errors import LctuiError
+from lctui.errors import LctuiError, RunFailed
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.train import Turn
-from lctui.worker import Execution
+from lctui.worker import Execution, advice
 
 Course = Generator[Turn | None, None, None]
 
@@ -37,24 +38,32 @@ def execute_together(
     """
     ensemble = Ensemble(size)
     courses = {execution: execution.turns() for execution in executions}
-    # Every run is open (and seen to be) before the first of them trains their reference; then, the next epoch of each.
     turns: dict[Execution, Turn | None] = {}
-    try:
-        with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-            while courses:
-                behind = [execution for execution in courses if execution not in turns]
-                reached = _advance([courses[execution] for execution in behind], pool)
-                for execution, found in zip(behind, reached, strict=True):
-                    if isinstance(found, _End):
-                        del courses[execution]
-                        yield execution, found.error
-                    else:
-                        turns[execution] = found
-                ensemble.train([turn for turn in turns.values() if turn is not None])
-                turns = {one: turn for one, turn in turns.items() if turn is not None and turn.outcome is None}
-    finally:
+    with ExitStack() as ending:
+        pool = ending.enter_context(ThreadPoolExecutor(workers)) if workers > 1 else None
+        ending.callback(_close_all, courses)
+        for round in count():
+            if not courses:
+                return
+            behind = [execution for execution in courses if execution not in turns]
+            # At first every run is opened (and seen to be); then one trains their reference.  Training is for this
+            # thread alone; what comes after that is not.
+            reached = _advance([courses[execution] for execution in behind], pool if round > 1 else None)
+            for execution, found in zip(behind, reached, strict=True):
+                if isinstance(found, _End):
+                    del courses[execution]
+                    yield execution, found.error
+                else:
+                    turns[execution] = found
+            ensemble.train([turn for turn in turns.values() if turn is not None])
+            turns = {one: turn for one, turn in turns.items() if turn is not None and turn.outcome is None}
+
+
+def _close_all(courses: dict[Execution, Course]) -> None:
+    """Interrupts what has not ended, each whatever becomes of the others."""
+    with ExitStack() as every:
         for course in courses.values():
-            course.close()
+            every.callback(course.close)
 
 
 def _advance(courses: Sequence[Course], pool: ThreadPoolExecutor | None) -> Iterable[Turn | _End | None]:
@@ -69,3 +78,5 @@ def _next(course: Course) -> Turn | _End | None:
         return _End(None)
     except LctuiError as error:
         return _End(error)
+    except Exception as error:  # one run's failure is no other's
+        return _End(RunFailed(advice(error)))

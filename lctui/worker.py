@@ -15,7 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -136,8 +136,8 @@ class Execution:
             raise BadInput.one("", self.run.id, "is running already")
         with lock, _logging_to(self.run):
             _require_same_inputs(self.run, self.prepared)
-            self.log = EventLog(self.run.file("events.jsonl"))
-            yield from self._work()
+            with closing(EventLog(self.run.file("events.jsonl"))) as self.log:
+                yield from self._work()
 
     def _work(self) -> Iterator[Turn | None]:
         """The run; whatever ends it, the folder says so."""
@@ -152,22 +152,27 @@ class Execution:
             yield from self._compress()
             self.result = self._finish()
         except (Interrupted, GeneratorExit):
-            self._save()
-            self._emit(events.RunInterrupted(self.phase, self.state.step, *self._position()))
-            self.run.file("stop").unlink(missing_ok=True)  # the request is met: a resume must not find it
-            self.status.close("interrupted")
+            self._pause()
             raise
         except LctuiError as error:
             self._fail("diverged" if isinstance(error, Diverged) else "failed", str(error))
             raise
         except (Exception, SystemExit) as error:  # a user's code may call sys.exit
             self.logger.exception("the run failed")
-            message = _advice(error)
+            message = advice(error)
             self._fail("failed", message)
             raise RunFailed(message) from error
-        finally:
-            self.log.close()
         self.status.close("finished")
+
+    def _pause(self) -> None:
+        """Keeps all work and says that the run can go on."""
+        try:
+            self._save()
+            self._emit(events.RunInterrupted(self.phase, self.state.step, *self._position()))
+        except OSError:
+            self.logger.exception("the last checkpoint could not be written; the one before it stands")
+        self.run.file("stop").unlink(missing_ok=True)  # the request is met: a resume must not find it
+        self.status.close("interrupted")
 
     def _write_provenance(self) -> None:
         meta = {"fingerprint": self.scheme.fingerprint(), "c_step_version": C_STEP_VERSION}
@@ -286,6 +291,7 @@ class Execution:
             return  # the reference keeps its own checkpoint
         self._count_seconds()
         started = time.monotonic()
+        self.log.sync()  # no checkpoint is ahead of what has been reported
         saved = checkpoint.of_run(self.net, self.state, self.kept.record())
         saved.save(self.run.file("checkpoint.safetensors"))
         self.saved = time.monotonic()
@@ -361,7 +367,7 @@ class Execution:
         self._tell(lambda observer: observer.progress(self.status.progress))
 
 
-def _advice(error: BaseException) -> str:
+def advice(error: BaseException) -> str:
     """One line on what went wrong, and what to do where that is known."""
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lctui import worker
-from lctui.errors import Diverged, Interrupted, LctuiError
+from lctui.errors import Diverged, Interrupted, LctuiError, RunFailed
 from lctui.events import Event
 from lctui.prepare import prepare
 from lctui.runs.stopping import StopRequest
@@ -140,6 +140,51 @@ def test_whoever_stops_listening_interrupts_the_runs_and_they_can_be_resumed(
     assert_alike(runs, alone[1])
 
 
+def test_runs_that_are_closed_in_the_middle_of_an_epoch_go_on_exactly(
+    alone: tuple[Path, list[Run]], tmp_path: Path
+) -> None:
+    """A neighbour's stop leaves the others in mid-epoch; whoever closes them then must find what they stand for."""
+    runs = start(tmp_path, CHANGES[:2])
+    asked = 0
+
+    class After(StopRequest):
+        def __call__(self) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > 17  # two epochs of twelve batches a step: in the second epoch
+
+    executions = [
+        Execution(run, prepare(run.scheme(), tmp_path, "cpu", ""), tmp_path, stop, Nobody())
+        for run, stop in zip(runs, (After(), StopRequest()), strict=True)
+    ]
+    prepared_alone = executions[0].prepared
+    worker.execute(
+        new_run(Store(tmp_path), prepared_alone.scheme, "cpu"), prepared_alone, tmp_path, StopRequest(), Nobody()
+    )  # trains the reference, so that the stop is asked for in the L step alone
+    ending = execute_together(executions, 99)
+    first, error = next(ending)
+    assert first.run.id == runs[0].id and isinstance(error, Interrupted)
+    ending.close()
+    stopped = [run.events()[-1] for run in runs]
+    assert [event["event"] for event in stopped] == ["run_interrupted"] * 2
+    assert stopped[0]["batch"] == stopped[1]["batch"] > 0
+    assert set(execute(tmp_path, runs).values()) == {None}
+    assert_alike(runs, alone[1][:2])
+
+
+def test_an_unexpected_error_of_one_run_ends_that_run_alone(alone: tuple[Path, list[Run]], tmp_path: Path) -> None:
+    runs = start(tmp_path, CHANGES[:3])
+
+    class Breaks(Nobody):
+        def event(self, event: Event) -> None:
+            if event.event == "step":
+                raise RuntimeError("a bug in here")
+
+    ends = execute(tmp_path, runs, watch=lambda i: Breaks() if i == 1 else Nobody())
+    assert [type(ends[run.id]) for run in runs] == [type(None), RunFailed, type(None)]
+    assert [run.status() for run in runs] == ["finished", "failed", "finished"]
+
+
 def test_schemes_are_alike_if_they_share_net_data_reference_and_l_step() -> None:
     schemes = [Scheme.model_validate(tiny(name=f"m{i}") | change) for i, change in enumerate(CHANGES)]
     odd = Scheme.model_validate(tiny(seed=4))
@@ -187,7 +232,7 @@ def test_a_study_that_is_interrupted_keeps_all_its_runs(cli: Cli, tmp_path: Path
 def test_an_ensemble_of_nonsense_is_one_line(cli: Cli, tmp_path: Path, value: str) -> None:
     done = cli("--run", write_study(tmp_path), f"--ensemble={value}")
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == f"--ensemble: {value!r} must be off, auto or a number from 1\n"
+    assert done.stderr == f"--ensemble: {value!r} must be off, auto or a number from 1 to 9999\n"
     assert cli.runs() == []
 
 

@@ -24,7 +24,7 @@ from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.gradients import Autograd
 from lctui.learning.net import FlatNet
-from lctui.learning.precision import arithmetic
+from lctui.learning.precision import arithmetic, tensor_cores
 from lctui.learning.resident import Resident
 from lctui.learning.train import Position, Trainer, Turn
 from lctui.scheme import Data, Model
@@ -80,7 +80,8 @@ def measure_l_step(net: str, images: Images, device: torch.device, rounds: int, 
     say(f"L step, {net}")
     together = TOGETHER_ON_GPU if device.type == "cuda" else TOGETHER_ON_CPU
     ways: dict[str, tuple[str, int, Callable[[], object]]] = {
-        "plain PyTorch loop": ("float32", 1, lambda: _plain_epoch(net, images, device))
+        # As torch is set up by default, a GPU's convolutions are TF32.
+        "plain PyTorch loop": (arithmetic("tf32", device), 1, lambda: _plain_epoch(net, images, device))
     }
     for precision in ("float32", "tf32", "bfloat16") if device.type == "cuda" else ("float32", "bfloat16"):
         ours = Ours(net, images, device, precision, 1)
@@ -121,9 +122,8 @@ def matmul_flops(kind: str, device: torch.device, rounds: int) -> float:
     side = MATMUL_ON_GPU if device.type == "cuda" else MATMUL_ON_CPU
     dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
     left, right = torch.rand(2, side, side, device=device, dtype=dtype)
-    torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
-    times = take_turns({"matmul": lambda: left @ right}, rounds, device, lambda line: None)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    with tensor_cores(kind):
+        times = take_turns({"matmul": lambda: left @ right}, rounds, device, lambda line: None)
     return 2 * side**3 / times["matmul"].median
 
 

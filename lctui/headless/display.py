@@ -21,6 +21,8 @@ from lctui.events import (
     Event,
     ReferenceEpoch,
     ReferenceFinished,
+    RunFailed,
+    RunFinished,
     RunInterrupted,
     RunResumed,
     RunStarted,
@@ -39,6 +41,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live: Live | None = None
+        self.leader: Beside | None = None
         if console.is_terminal and not console.is_dumb_terminal:
             # Our own status line ends in numbers that change in place; finished steps scroll by above it.
             self.bars = Bars(
@@ -72,9 +75,9 @@ class Display:
         """One line, as it is."""
         self.console.print(Text(line), soft_wrap=True)
 
-    def beside_others(self, name: str, leads: bool) -> Beside:
-        """An observer of one run of several; the one that leads shows the progress of all."""
-        return Beside(self, name, leads)
+    def beside_others(self, name: str) -> Beside:
+        """An observer of one run of several, of which one at a time shows the progress of all."""
+        return Beside(self, name)
 
     def table(self, table: RenderableType) -> None:
         """A table, or anything else that Rich lays out."""
@@ -127,18 +130,21 @@ class Display:
 class Beside:
     """What a display shows of one run among several: its lines, with its name before them."""
 
-    def __init__(self, display: Display, name: str, leads: bool) -> None:
-        self.display, self.name, self.leads = display, name, leads
+    def __init__(self, display: Display, name: str) -> None:
+        self.display, self.name = display, name
 
     def event(self, event: Event) -> None:
         """Prints the line of an event that has one."""
+        if isinstance(event, RunFinished | RunFailed | RunInterrupted) and self.display.leader is self:
+            self.display.leader = None
         line = _LINES.get(type(event))
         if line is not None and not isinstance(event, RunStarted):
             self.display.say(f"{self.name}: {line(event)}")
 
     def progress(self, progress: Progress) -> None:
-        """Moves the bar, if this run leads."""
-        if self.leads:
+        """Moves the bar, if no other run does."""
+        self.display.leader = self.display.leader or self
+        if self.display.leader is self:
             self.display.progress(progress)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lctui.errors import BadInput
+from lctui.errors import BadInput, shortened
 from lctui.headless.output import print_json
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def members_together(ensemble: str | None) -> int | None:
         return None
     if ensemble == "off":
         return 1
-    if not (ensemble.isascii() and ensemble.isdigit() and int(ensemble) > 0):
-        raise BadInput.one("", "--ensemble", f"{ensemble!r} must be off, auto or a number from 1")
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", ensemble):
+        raise BadInput.one(
+            "", "--ensemble", f"{shortened(repr(ensemble))} must be off, auto or a number from 1 to 9999"
+        )
     return int(ensemble)
 
 

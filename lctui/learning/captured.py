@@ -1,14 +1,18 @@
 """Batches on a GPU as CUDA graphs: gathering, gradient and update of a batch become one launch.
 
 Owns the epoch's order and the place in it, both on the device, so that a whole epoch runs without the host waiting
-for anything.  Nets that cannot be captured (they ask the device for a number in their forward pass, say) run the same
-operations one by one.
+for anything but its own lead.  What cannot be captured (a net that asks the device for a number in its forward pass,
+draws random numbers on the host, or replaces its statistics by new tensors) runs the same operations one by one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import random
+from collections import deque
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +23,24 @@ from lctui.learning.resident import Resident
 logger = logging.getLogger("lctui")
 
 WARM_UPS = 3
+AHEAD = 8
+"""Batches that the host may be ahead of the device: enough to keep it busy, few enough to stop soon after a batch."""
 
 
 class CapturedBatches:
-    """The batches of a `Descent` on resident data: one graph for each size that a batch has, with and
-    without penalty."""
+    """The batches of a `Descent` on resident data: one graph for each size that a batch has, with and without penalty.
 
-    def __init__(self, descent: Descent, data: Resident, modules: Iterable[nn.Module]) -> None:
+    To be used with the data's device as the current one.
+    """
+
+    def __init__(self, descent: Descent, data: Resident, modules: Sequence[nn.Module]) -> None:
         """`modules` are those whose statistics training changes."""
-        self.descent, self.data = descent, data
-        self.buffers = [buffer for module in modules for buffer in module.buffers()]
+        self.descent, self.data, self.modules = descent, data, modules
         self.order = torch.zeros(len(data), dtype=torch.int64, device=data.labels.device)
         self.place = torch.zeros((), dtype=torch.int64, device=data.labels.device)
         self.graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self.captures = True
+        self.launched: deque[torch.cuda.Event] = deque()
 
     def begin(self, order: Tensor, place: int) -> None:
         """A new epoch, from a place in its order."""
@@ -40,14 +48,22 @@ class CapturedBatches:
         self.place.fill_(place)
 
     def batch(self, size: int) -> None:
-        """The next `size` inputs; returns before they are done."""
+        """The next `size` inputs; returns before they are done, but not long before."""
         key = (size, self.descent.penalty is not None)
         if self.captures and key not in self.graphs:
             self._capture(key)
-        if self.captures:
-            self.graphs[key].replay()
-        else:
+        if not self.captures:
             self._batch(size)
+            return
+        self.graphs[key].replay()
+        if len(self.launched) >= AHEAD:
+            self.launched.popleft().synchronize()
+        self.launched.append(torch.cuda.Event(blocking=True))
+        self.launched[-1].record()
+
+    def forget(self) -> None:
+        """Gives back the memory that the graphs hold; the next batch captures anew."""
+        self.graphs.clear()
 
     def _batch(self, size: int) -> None:
         index = self.order[self.place + torch.arange(size, device=self.order.device)]
@@ -55,30 +71,68 @@ class CapturedBatches:
         self.place += size
 
     def _capture(self, key: tuple[int, bool]) -> None:
-        """Records a batch.  What must have run before (kernels are chosen, memory is taken) leaves no trace."""
-        size, _ = key
-        evolving = [self.descent.w.detach(), self.descent.velocity, self.descent.loss_sum, self.place, *self.buffers]
+        """Records a batch, if it can be recorded.
+
+        What must have run before (kernels are chosen, memory is taken) leaves no trace.
+        """
+        evolving = [self.descent.w.detach(), self.descent.velocity, self.descent.loss_sum, self.place]
+        evolving += [buffer for module in self.modules for buffer in module.buffers()]
         kept = [tensor.clone() for tensor in evolving]
-        graph = torch.cuda.CUDAGraph()
+        generator, stream = torch.cuda.get_rng_state(self.order.device), torch.cuda.current_stream()
         try:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
+            if (problem := self._warm_up(key[0])) is not None:
+                logger.warning("training runs without a CUDA graph: %s", problem)
+                self.captures = False
+                self.graphs.clear()
+            else:
+                self.graphs[key] = self._recorded(key[0])
+        finally:
+            torch.cuda.set_stream(stream)
+            torch.cuda.synchronize()
+            torch.cuda.set_rng_state(generator, self.order.device)
+            with torch.no_grad():
+                for tensor, value in zip(evolving, kept, strict=True):
+                    tensor.copy_(value)
+
+    def _warm_up(self, size: int) -> str | None:
+        """Runs the batch beside the current stream; says why it cannot be recorded, if it cannot."""
+        before = self._on_the_host()
+        side = _side_stream(self.order.device)
+        side.wait_stream(torch.cuda.current_stream())
+        mode = torch.cuda.get_sync_debug_mode()
+        try:
             with torch.cuda.stream(side):
-                for _ in range(WARM_UPS):
+                for done in range(WARM_UPS):
+                    if done == WARM_UPS - 1:  # the first ones may wait for the device: kernels are being chosen
+                        torch.cuda.set_sync_debug_mode("error")
                     self._batch(size)
                     self.place -= size
-            torch.cuda.current_stream().wait_stream(side)
-            with torch.cuda.graph(graph):
-                self._batch(size)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            logger.warning("training runs without a CUDA graph: %s", str(error).partition("\n")[0])
-            self.captures = False
-            self.graphs.clear()
-        else:
-            self.graphs[key] = graph
-        torch.cuda.synchronize()
-        with torch.no_grad():
-            for tensor, value in zip(evolving, kept, strict=True):
-                tensor.copy_(value)
+            return str(error).partition("\n")[0]
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+            torch.cuda.current_stream().wait_stream(side)
+        return None if self._on_the_host() == before else "the net keeps numbers where a graph does not see them"
+
+    def _recorded(self, size: int) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        # Nothing outlives a batch, so that the graphs can share their memory.
+        pool = next(iter(self.graphs.values())).pool() if self.graphs else None
+        side = _side_stream(self.order.device)
+        # Other threads go on with what they do on the device.
+        with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local"):
+            self._batch(size)
+        return graph
+
+    def _on_the_host(self) -> tuple[Any, ...]:
+        """What a graph would freeze: the host's random numbers, and which tensors hold the nets' statistics."""
+        buffers = [buffer.data_ptr() for module in self.modules for buffer in module.buffers()]
+        return torch.get_rng_state().tolist(), random.getstate(), buffers
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of a device that graphs are warmed up and recorded on: libraries keep memory for every stream."""
+    return torch.cuda.Stream(device)

@@ -73,6 +73,8 @@ class Descent:
     def set_penalties(self, penalties: Sequence[Penalty | None]) -> None:
         """Every net's penalty, or None for all.  They are copied: a captured graph reads from fixed addresses."""
         given = [penalty for penalty in penalties if penalty is not None]
+        if len(given) not in (0, len(penalties)):
+            raise ValueError("a penalty for some nets and none for others")
         if not given:
             self.penalty = None
             return

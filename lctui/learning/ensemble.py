@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lctui.learning.descent import Descent
-from lctui.learning.gradients import NotStackable, same_shape, stacked_gradient
+from lctui.learning.gradients import same_shape, stacked_gradient
 from lctui.learning.train import Trainer, Turn, batch_sizes, batches_of, epoch_seed, train, train_alone
 
 logger = logging.getLogger("lctui")
@@ -39,45 +39,48 @@ class Ensemble:
             abreast = [first]
         while abreast:
             taken = abreast[: self.size]
-            if self._train_together(taken):
+            if self._train_together(taken, crowded=len(waiting) > 1):
                 abreast = abreast[len(taken) :]
 
-    def _train_together(self, turns: list[Turn]) -> bool:
+    def _train_together(self, turns: list[Turn], *, crowded: bool) -> bool:
         """Trains the turns; False if that must be tried again with fewer at once."""
         if len(turns) == 1:
             try:
                 train_alone(turns[0])
+                if crowded:
+                    turns[0].trainer.batches.forget()  # the memory is the next one's
             except Exception as error:  # one run's failure is no other's
                 turns[0].outcome = error
             return True
         try:
             self._stack_of(turns).train(turns)
-        except NotStackable as error:
-            logger.info("runs are trained one by one: %s", error)
-            self.size = 1
-            return False
+            return True
         except torch.cuda.OutOfMemoryError:
-            self._stack = None
-            torch.cuda.empty_cache()
             self.size = len(turns) // 2
             logger.warning("out of GPU memory: %d runs are trained at once from here on", self.size)
-            return False
-        return True
+        except Exception as error:  # what it is, the run that causes it will meet alone
+            self.size = 1
+            logger.warning("runs are trained one by one: %s", str(error).partition("\n")[0])
+        # Here, where no traceback holds the stack any more, its memory can be had.
+        self._stack = None
+        if turns[0].trainer.net.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return False
 
     def _stack_of(self, turns: list[Turn]) -> _Stack:
         trainers = [turn.trainer for turn in turns]
-        if self._stack is None or self._stack.trainers != trainers:
+        if self._stack is None or not self._stack.holds(trainers):
             self._stack = None  # its memory is needed for the next
             self._stack = _Stack(trainers)
         return self._stack
 
 
 class _Stack:
-    """The memory in which some trainers' nets train together."""
+    """The memory in which as many nets train together as those it was made for."""
 
     def __init__(self, trainers: list[Trainer]) -> None:
-        self.trainers = trainers
-        lead = trainers[0]
+        self.count, self.lead = len(trainers), trainers[0]
+        lead = self.lead
         w = torch.stack([trainer.net.w for trainer in trainers])
         grad = torch.zeros_like(w)
         size = min(batch_sizes(len(lead.data), lead.settings.batch_size))
@@ -87,10 +90,18 @@ class _Stack:
         self.descent = Descent(w, grad, gradient, lead.net.trainable, lead.settings, fused=fused)
         self.batches = batches_of(self.descent, lead.data, [])
 
+    def holds(self, trainers: list[Trainer]) -> bool:
+        """Can these train here?"""
+        alike = (trainers[0].settings, trainers[0].kind) == (self.lead.settings, self.lead.kind)
+        same_data = trainers[0].data is self.lead.data
+        return alike and same_data and len(trainers) == self.count and same_shape([self.lead.net, trainers[0].net])
+
     @torch.no_grad()
     def train(self, turns: Sequence[Turn]) -> None:
         """An epoch of the members' nets, or what all of them see of it."""
-        members = list(zip(self.trainers, self.descent.w.detach(), self.descent.velocity, strict=True))
+        trainers = [turn.trainer for turn in turns]
+        members = list(zip(trainers, self.descent.w.detach(), self.descent.velocity, strict=True))
+        self.lead.net.module.train()
         for trainer, w, velocity in members:
             w.copy_(trainer.net.w)
             velocity.copy_(trainer.momentum)

@@ -5,16 +5,19 @@ Owns evaluation, always in float32, so that two runs are compared by the same ar
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
 
-BATCH_ON_CPU = 500
-"""Inputs at once: what they become inside a small net stays in the processor's cache."""
-BATCH_ON_GPU = 4000
+NUMBERS_ON_CPU = 400_000
+"""Numbers in the inputs at once: what they become inside a small net stays in the processor's cache."""
+NUMBERS_ON_GPU = 3_000_000
+LEAST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,13 @@ def error_pct(module: nn.Module, data: Resident) -> float | None:
         return None
     module.eval()
     wrong = torch.zeros((), dtype=torch.int64, device=data.labels.device)
-    batch = BATCH_ON_GPU if data.labels.is_cuda else BATCH_ON_CPU
-    for inputs, labels in data.in_order(batch):
-        wrong += (module(inputs).argmax(1) != labels).sum()
+    with tensor_cores("float32"):
+        for inputs, labels in data.in_order(batch_size(data)):
+            wrong += (module(inputs).argmax(1) != labels).sum()
     return 100 * int(wrong) / len(data)
+
+
+def batch_size(data: Resident) -> int:
+    """Inputs to evaluate at once."""
+    numbers = NUMBERS_ON_GPU if data.labels.is_cuda else NUMBERS_ON_CPU
+    return max(LEAST_BATCH, numbers // max(math.prod(data.shape), 1))

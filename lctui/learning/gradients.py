@@ -48,23 +48,33 @@ def stacked_gradient(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labe
     found = _by_hand(net, w, grad, tuple(inputs.shape[1:]), kind)
     if found is not None:
         return found
-    if any(True for _ in net.module.buffers()):
-        raise NotStackable("the net keeps statistics")
-    stacked = Stacked(net, w, grad, kind)
-    try:
-        stacked(inputs, labels)
-    except Exception as error:  # whatever a net does that cannot be done for many at once
-        raise NotStackable(str(error).partition("\n")[0]) from error
-    _require_agreement(net, w, grad, inputs, labels, kind)
-    return stacked
+    if (reason := why_not_stackable(net.module)) is not None:
+        raise NotStackable(reason)
+    _require_agreement(net, w, grad, inputs, labels)
+    return Stacked(net, w, grad, kind)
 
 
-def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labels: Tensor, kind: str) -> None:
-    """The first net's gradient must be what autograd finds for it alone."""
+def why_not_stackable(module: nn.Module) -> str | None:
+    """What keeps nets of this module from training in a stack, as far as it can be seen from outside."""
+    if any(True for _ in module.buffers()):
+        return "the net keeps statistics"
+    if any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in module.modules()):
+        return "the net draws random numbers"
+    return None
+
+
+def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labels: Tensor) -> None:
+    """The first net's gradient in the stack must be what autograd finds for it alone, in float32 where that shows."""
+    net.module.train()
     kept = net.w.clone()
     try:
+        Stacked(net, w, grad, "float32")(inputs, labels)
         net.w.copy_(w[0])
-        Autograd(net, kind)(inputs, labels)
+        Autograd(net, "float32")(inputs, labels)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a net does that cannot be done for many at once
+        raise NotStackable(str(error).partition("\n")[0]) from error
     finally:
         net.w.copy_(kept)
     if not bool((grad[0] - net.grad).norm() <= AGREEMENT * net.grad.norm()):
@@ -102,7 +112,7 @@ class Stacked:
     """M nets, by autograd through the module mapped over their weights: products become batched products."""
 
     def __init__(self, net: FlatNet, w: Tensor, grad: Tensor, kind: str) -> None:
-        self.net, self.kind = net, kind
+        self.net, self.grad, self.kind = net, grad, kind
         self.parameters = net.views(w.detach())
         trained = [name for name, one in net.module.named_parameters() if one.requires_grad]
         self.trained = {name: self.parameters[name].requires_grad_() for name in trained}
@@ -113,6 +123,7 @@ class Stacked:
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
         losses = self.losses(self.parameters, inputs, labels)
         found = torch.autograd.grad(losses.sum(), list(self.trained.values()))
+        self.grad.zero_()  # where parameters are frozen, too: penalty and momentum were added there
         for gradient, into in zip(found, self.gradients, strict=True):
             into.copy_(gradient)
         return losses.detach()

@@ -3,7 +3,7 @@
 Owns nothing but arithmetic: the same function as the module's forward pass and autograd's backward pass, to float32
 rounding, in half the time on a CPU.  What is gained: convolution and pooling of the first layer are one product over
 6 × 6 patches, the second convolution is multiplied in the frequency domain, a pooling is a tournament of vectors
-whose rounds are remembered in place, and no tensor is allocated.
+whose rounds are remembered in place, and no large tensor is allocated.
 
 Layout: positions outside, channels next, the batch innermost, so that every step is a product or a vector operation
 over contiguous memory.
@@ -33,8 +33,6 @@ SHAPES = {
     "fc1.bias": (HIDDEN,),
 }
 """The parameters before the last layer, which has as many rows as there are classes."""
-
-threshold_backward = torch.ops.aten.threshold_backward
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,13 @@ class LeNet5Gradient:
         passed = self._forward(inputs)
         losses, slope = _cross_entropy(passed.scores, labels)
         slope = self._linear_backward("fc2", passed.hidden, slope)
-        slope = self._linear_backward("fc1", passed.features, threshold_backward(slope, passed.hidden, 0))
+        slope = self._linear_backward("fc1", passed.features, _through_relu(slope, passed.hidden))
         second, first = passed.second, passed.first
-        slope = threshold_backward(_as_pooled(slope, batch), second.pooled, 0)
+        slope = _through_relu(_as_pooled(slope, batch), second.pooled)
         torch.sum(slope, (1, 2, 4), out=gradients["conv2.bias"])
         second.pass_down(slope)
         slope = self.convolution.backward(passed.outputs2.view(nets, -1, FILTERS2 * batch), gradients["conv2.weight"])
-        slope = threshold_backward(slope.view(first.pooled.shape), first.pooled, 0)
+        slope = _through_relu(slope.view(first.pooled.shape), first.pooled)
         torch.sum(slope, (1, 3), out=gradients["conv1.bias"])
         first.pass_down(slope)
         self._first_weights(passed.outputs1, passed.patches, gradients["conv1.weight"])
@@ -189,6 +187,11 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _as_pooled(slope: Tensor, batch: int) -> Tensor:
     return slope.view(len(slope), FILTERS2, POOLED2, POOLED2, batch).permute(0, 2, 3, 1, 4)
+
+
+def _through_relu(slope: Tensor, outputs: Tensor) -> Tensor:
+    """The slope before a ReLU, given its outputs; in place."""
+    return torch.ops.aten.threshold_backward.grad_input(slope, outputs, 0, grad_input=slope)
 
 
 def _hand_down(slope: Tensor, one: Tensor, other: Tensor) -> None:

@@ -17,7 +17,7 @@ class Products:
     """Named buffers on one device, and batched products into them."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        """`dtype` is what factors are rounded to; sums and results are float32."""
+        """`dtype` is what factors and results are rounded to; buffers are float32 whatever it is."""
         self.device, self.dtype = device, dtype
         self._rooms: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 

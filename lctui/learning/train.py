@@ -7,8 +7,10 @@ ensemble`'s.  Chooses no learning rates and evaluates nothing.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +24,9 @@ from lctui.learning.net import FlatNet
 from lctui.learning.precision import arithmetic, tensor_cores
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
+
+TELL_SECONDS = 0.1
+"""How often runs that train together hear of their batches."""
 
 Stop = Callable[[], bool]
 Stream = tuple[str | int, ...]
@@ -123,7 +128,7 @@ def train_alone(turn: Turn) -> None:
     trainer = turn.trainer
     torch.manual_seed(epoch_seed(trainer))  # dropout and the like
     if trainer.position.rng is not None:
-        torch.set_rng_state(trainer.position.rng)
+        _set_random_state(trainer.position.rng, trainer.net.device)
     train([turn], trainer.descent, trainer.batches)
 
 
@@ -140,9 +145,10 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
     descent.set_penalties([turn.penalty for turn in turns])
     descent.loss_sum.copy_(torch.tensor([trainer.position.loss_sum for trainer in trainers], dtype=torch.float64))
     order = permutation(len(lead.data), epoch_seed(lead)).to(lead.net.device)
-    batches.begin(order, sum(sizes[: position.batch]))
     leaving: list[bool] = []
-    with tensor_cores(lead.kind):
+    told = -math.inf
+    with _current(lead.net.device), tensor_cores(lead.kind):
+        batches.begin(order, sum(sizes[: position.batch]))
         for trainer in trainers:
             trainer.net.module.train()
         for batch in range(position.batch, len(sizes)):
@@ -150,8 +156,11 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
             if any(leaving):
                 break
             batches.batch(sizes[batch])
-            for trainer in trainers:
-                trainer.on_batch(batch + 1, len(sizes))
+            # Telling many runs of every batch would take as long as the batch.
+            if len(trainers) == 1 or time.perf_counter() - told >= TELL_SECONDS:
+                told = time.perf_counter()
+                for trainer in trainers:
+                    trainer.on_batch(batch + 1, len(sizes))
     sums = descent.loss_sum.tolist()  # waits for the device
     seconds = time.perf_counter() - started
     for i, (turn, trainer) in enumerate(zip(turns, trainers, strict=True)):
@@ -161,7 +170,7 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
             trainer.position = Position(epoch=position.epoch + 1)
             turn.outcome = sums[i] / len(lead.data)
             continue
-        trainer.position = Position(position.epoch, batch, sums[i], torch.get_rng_state())
+        trainer.position = Position(position.epoch, batch, sums[i], _random_state(trainer.net.device))
         if leaving[i]:
             turn.outcome = Interrupted("stopped on request")
 
@@ -180,6 +189,9 @@ class BatchesInOrder:
         """The next `size` inputs."""
         self.descent.batch(*self.data.batch(self.order[self.place : self.place + size]))
         self.place += size
+
+    def forget(self) -> None:
+        """Nothing is kept between batches."""
 
 
 Batches = BatchesInOrder | CapturedBatches
@@ -206,3 +218,20 @@ def batch_sizes(count: int, size: int) -> list[int]:
 def epoch_seed(trainer: Trainer) -> int:
     """The seed of an epoch's order and of whatever else is random in it."""
     return derive(trainer.seed, *trainer.stream, trainer.position.epoch)
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """The context in which a device is the one that streams and graphs are made on."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def _random_state(device: torch.device) -> Tensor:
+    """Where the device's random numbers stand: a tensor on the CPU."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(state: Tensor, device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

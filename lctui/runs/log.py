@@ -58,15 +58,21 @@ class EventLog:
         self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
         if time.monotonic() - self._synced >= SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+            self.sync()
         return record
+
+    def sync(self) -> None:
+        """Forces what is written to the disk."""
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
 
     def close(self) -> None:
         """Closes the file, with all of it on the disk."""
-        with suppress(OSError, ValueError):  # a disk that fails has been noticed before; twice is once
-            os.fsync(self._file.fileno())
-        self._file.close()
+        # A disk that fails has been noticed before, by whoever tried to write: this must not hide what it led to.
+        with suppress(OSError, ValueError):
+            self.sync()
+        with suppress(OSError):
+            self._file.close()
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:

@@ -55,6 +55,13 @@ def test_every_net_goes_the_way_that_torchs_optimizer_goes(
     torch.testing.assert_close(descent.loss_sum, sums, rtol=1e-5, atol=0)
 
 
+def test_a_penalty_for_some_nets_alone_is_refused() -> None:
+    w, grad = torch.ones(2, 4), torch.zeros(2, 4)
+    descent = Descent(w, grad, Quadratic(w, grad, w.clone()), torch.ones(4), SgdSettings(4, 0.0, False), fused=True)
+    with pytest.raises(ValueError, match="some nets"):
+        descent.set_penalties([None, Penalty(torch.ones(4), torch.ones(4))])
+
+
 def test_weight_decay_spares_what_is_frozen() -> None:
     w, grad = torch.ones(1, 4), torch.zeros(1, 4)
     trainable = torch.tensor([1.0, 1.0, 0.0, 0.0])

@@ -8,6 +8,7 @@ from torch import nn
 
 from lctui.errors import Interrupted
 from lctui.learning import ensemble as module
+from lctui.learning import precision
 from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.net import FlatNet
@@ -15,7 +16,6 @@ from lctui.learning.resident import Resident
 from lctui.learning.train import Position, Trainer, Turn
 
 SETTINGS = SgdSettings(batch_size=8, momentum=0.9, nesterov=True)
-BATCHES = 7  # of 50 inputs
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 
 
@@ -83,15 +83,14 @@ def test_more_nets_than_fit_take_turns() -> None:
 def test_one_that_is_stopped_leaves_after_the_batch_and_the_others_go_on(after: int) -> None:
     data = make_data()
     alone, together = make_trainers(data), make_trainers(data)
-    batches = 0
+    asked = 0
 
-    def count(done: int, total: int) -> None:
-        nonlocal batches
-        batches = done
-        assert total == BATCHES
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > after
 
-    together[0].on_batch = count
-    together[1].stop = lambda: batches >= after
+    together[1].stop = stop
     turns = turns_of(together)
     ensemble = Ensemble(99)
     while any(turn.outcome is None for turn in turns):
@@ -123,8 +122,50 @@ def test_who_is_behind_trains_first_until_all_are_abreast() -> None:
     assert [turn.outcome is None for turn in turns] == [False, True, False]
 
 
-def with_dropout(seed: int) -> nn.Sequential:
-    return nn.Sequential(*make_module(seed), nn.Dropout(0.5))
+def frozen(seed: int) -> nn.Sequential:
+    module = make_module(seed)
+    module[0].requires_grad_(False)
+    return module
+
+
+def test_frozen_weights_with_a_penalty_go_the_same_way_in_a_stack() -> None:
+    data = make_data()
+    alone, together = make_trainers(data, make=frozen), make_trainers(data, make=frozen)
+    ensemble = Ensemble(99)
+    for _ in range(3):
+        turns = turns_of(together)
+        ensemble.train(turns)
+        assert [turn.together for turn in turns] == [3, 3, 3]
+        for turn in turns_of(alone):
+            turn.loss()
+    assert_alike(together, alone)
+
+
+def test_bfloat16_nets_train_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "cpu_multiplies_bfloat16", lambda: True)
+    data = make_data()
+    half = SgdSettings(8, 0.9, nesterov=True, precision="bfloat16")
+    trainers = [Trainer(FlatNet(make_module(seed), torch.device("cpu")), data, half, seed=5) for seed in range(2)]
+    turns = turns_of(trainers)
+    Ensemble(99).train(turns)
+    assert [turn.together for turn in turns] == [2, 2]
+
+
+def with_dropout(seed: int) -> nn.Module:
+    """As a run gets it: checked, and so in evaluation mode."""
+    return nn.Sequential(*make_module(seed), nn.Dropout(0.5)).eval()
+
+
+class OwnNoise(nn.Sequential):
+    """Randomness that cannot be seen from outside."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = super().forward(x)
+        return x + torch.randn_like(x) if self.training else x
+
+
+def with_noise(seed: int) -> nn.Module:
+    return OwnNoise(*make_module(seed)).eval()
 
 
 def with_statistics(seed: int) -> nn.Sequential:
@@ -143,7 +184,7 @@ def asking(seed: int) -> nn.Sequential:
     return Asking(*make_module(seed))
 
 
-@pytest.mark.parametrize("make", [with_dropout, with_statistics, asking])
+@pytest.mark.parametrize("make", [with_dropout, with_noise, with_statistics, asking])
 def test_nets_that_cannot_be_stacked_train_one_by_one(make: object) -> None:
     data = make_data()
     alone, together = make_trainers(data, make=make), make_trainers(data, make=make)
@@ -170,9 +211,28 @@ def test_a_stack_that_runs_out_of_memory_is_halved(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "_Stack", small)
     turns = turns_of(together)
     Ensemble(99).train(turns)
-    assert tried == [5, 2, 2]
+    assert tried == [5, 2]
     for turn in turns_of(alone):
         turn.loss()
+    assert_alike(together, alone)
+
+
+def test_groups_of_one_size_share_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_data()
+    real, made = module._Stack, []
+
+    def counted(trainers: list[Trainer]) -> object:
+        made.append(len(trainers))
+        return real(trainers)
+
+    monkeypatch.setattr(module, "_Stack", counted)
+    alone, together = make_trainers(data, 4), make_trainers(data, 4)
+    ensemble = Ensemble(2)
+    for _ in range(2):
+        ensemble.train(turns_of(together))
+        for turn in turns_of(alone):
+            turn.loss()
+    assert made == [2]
     assert_alike(together, alone)
 
 
