@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from lctui.errors import Interrupted, LctuiError
+from lctui.execution import execute
 from lctui.headless.display import Display, Quiet
 from lctui.headless.output import print_json, say
 from lctui.headless.tables import result_table, study_table
@@ -23,7 +24,6 @@ from lctui.scheme import Scheme
 from lctui.scheme.study import Study
 from lctui.studies import require_runnable
 from lctui.studies import run_study as run_members
-from lctui.worker import execute
 
 
 def run_scheme(scheme: Scheme, store: Store, device: str, source: str, quiet: bool) -> None:
@@ -31,7 +31,7 @@ def run_scheme(scheme: Scheme, store: Store, device: str, source: str, quiet: bo
 
     Raises:
         BadInput: the net or the data cannot be had, or the home cannot be written to; nothing was written.
-        Interrupted, Diverged, RunFailed: see `lctui.worker.execute`.
+        Interrupted, Diverged, RunFailed: see `lctui.execution.execute`.
     """
     _run(None, scheme, store, device, source, _display(quiet))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, Problem
+from lctui.execution import C_STEP_VERSION, Execution, Observer, execute
 from lctui.learning.gradients import why_not_stackable
 from lctui.prepare import Prepared, describe_net, pick_device, prepare
 from lctui.references import TRAINING_VERSION
@@ -24,7 +25,6 @@ from lctui.scheme import Scheme
 from lctui.scheme.check import check_scheme, describe
 from lctui.scheme.study import Study
 from lctui.together import execute_together
-from lctui.worker import C_STEP_VERSION, Execution, Observer, execute
 
 
 class Display(Observer, Protocol):

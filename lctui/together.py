@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import count
 
 from lctui.errors import LctuiError, RunFailed
+from lctui.execution import Execution, advice
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.train import Turn
-from lctui.worker import Execution, advice
 
 Course = Generator[Turn | None, None, None]
 

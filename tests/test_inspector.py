@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lctui
-from lctui import what_if, worker
+from lctui import execution, what_if
 from lctui.compression.low_rank import to_matrix
 from lctui.export.artifact import unpack
 from lctui.prepare import prepare
@@ -97,7 +97,7 @@ def run_in(home: Path, raw: dict[str, Any]) -> Run:
     source = str(home.parent / "scheme.json")
     scheme = parse_scheme(raw, source)
     run = new_run(Store(home), scheme, "cpu")
-    worker.execute(run, prepare(scheme, home, "cpu", source), home, StopRequest(), worker.Nobody())
+    execution.execute(run, prepare(scheme, home, "cpu", source), home, StopRequest(), execution.Nobody())
     return run
 
 

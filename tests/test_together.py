@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from lctui import worker
+from lctui import execution
 from lctui.errors import Diverged, Interrupted, LctuiError, RunFailed
 from lctui.events import Event
+from lctui.execution import Execution, Nobody
 from lctui.prepare import prepare
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run
 from lctui.scheme import Scheme
 from lctui.studies import alike
 from lctui.together import execute_together
-from lctui.worker import Execution, Nobody
 from tests.conftest import Cli, tiny
 
 CHANGES: list[dict[str, Any]] = [
@@ -39,7 +39,7 @@ def execute(
     home: Path,
     runs: list[Run],
     size: int = 99,
-    watch: Callable[[int], worker.Observer] = lambda i: Nobody(),
+    watch: Callable[[int], execution.Observer] = lambda i: Nobody(),
     workers: int = 1,
 ) -> dict[str, LctuiError | None]:
     """Executes runs together; what each of them ended with."""
@@ -47,7 +47,7 @@ def execute(
         Execution(run, prepare(run.scheme(), home, "cpu", ""), home, StopRequest(), watch(i))
         for i, run in enumerate(runs)
     ]
-    return {execution.run.id: error for execution, error in execute_together(executions, size, workers)}
+    return {one.run.id: error for one, error in execute_together(executions, size, workers)}
 
 
 def steps(run: Run) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Run]]:
     home = tmp_path_factory.mktemp("alone")
     runs = start(home, CHANGES)
     for run in runs:
-        worker.execute(run, prepare(run.scheme(), home, "cpu", ""), home, StopRequest(), Nobody())
+        execution.execute(run, prepare(run.scheme(), home, "cpu", ""), home, StopRequest(), Nobody())
     return home, runs
 
 
@@ -158,7 +158,7 @@ def test_runs_that_are_closed_in_the_middle_of_an_epoch_go_on_exactly(
         for run, stop in zip(runs, (After(), StopRequest()), strict=True)
     ]
     prepared_alone = executions[0].prepared
-    worker.execute(
+    execution.execute(
         new_run(Store(tmp_path), prepared_alone.scheme, "cpu"), prepared_alone, tmp_path, StopRequest(), Nobody()
     )  # trains the reference, so that the stop is asked for in the L step alone
     ending = execute_together(executions, 99)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lctui
-from lctui import worker
+from lctui import execution
 from lctui.errors import BadInput, Diverged, Interrupted, RunFailed
 from lctui.events import Event
 from lctui.prepare import prepare
@@ -22,7 +22,7 @@ from lctui.scheme import Scheme
 from tests.conftest import tiny, without_times
 
 
-class StopAfter(worker.Nobody):
+class StopAfter(execution.Nobody):
     """Asks for a stop once a number of batches is done, or an event has been seen."""
 
     def __init__(self, stop: StopRequest, batches: int) -> None:
@@ -46,7 +46,7 @@ def work(home: Path, run: Run, batches: int = 0) -> dict[str, Any]:
     """Executes a run, stopping it after some batches if asked to."""
     stop = StopRequest()
     prepared = prepare(run.scheme(), home, "cpu", "scheme.json")
-    return worker.execute(run, prepared, home, stop, StopAfter(stop, batches))
+    return execution.execute(run, prepared, home, stop, StopAfter(stop, batches))
 
 
 def steps_of(run: Run) -> list[dict[str, Any]]:
@@ -179,10 +179,10 @@ def test_a_dead_workers_run_goes_on_from_its_last_checkpoint(
     class Killed(BaseException):
         pass
 
-    monkeypatch.setattr(worker, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(worker, "SAVE_SHARE", float("inf"))
+    monkeypatch.setattr(execution, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "SAVE_SHARE", float("inf"))
     saves = allowed = 0
-    save = worker.Execution._save
+    save = execution.Execution._save
 
     def dying(self: Any) -> None:
         nonlocal saves
@@ -191,12 +191,12 @@ def test_a_dead_workers_run_goes_on_from_its_last_checkpoint(
             raise Killed
         save(self)
 
-    monkeypatch.setattr(worker.Execution, "_save", dying)
+    monkeypatch.setattr(execution.Execution, "_save", dying)
     for survived in (0, 1, 1, 2, 3, 1):
         saves, allowed = 0, survived
         with pytest.raises(Killed):
             work(tmp_path, run)
-    monkeypatch.setattr(worker.Execution, "_save", save)
+    monkeypatch.setattr(execution.Execution, "_save", save)
     assert without_times(work(tmp_path, run)) == without_times(result)
     assert steps_of(run) == steps_of(whole)
 
@@ -204,14 +204,14 @@ def test_a_dead_workers_run_goes_on_from_its_last_checkpoint(
 def test_the_stop_file_stops_a_run(tmp_path: Path) -> None:
     run = start(tmp_path, tiny(l_step={"epochs": 100_000, "batch_size": 64, "lr": 0.05}))
 
-    class Asks(worker.Nobody):
+    class Asks(execution.Nobody):
         def event(self, event: Event) -> None:
             if event.event == "direct_compression":
                 run.file("stop").touch()
 
     with pytest.raises(Interrupted):
         prepared = prepare(run.scheme(), tmp_path, "cpu", "")
-        worker.execute(run, prepared, tmp_path, StopRequest(), Asks())
+        execution.execute(run, prepared, tmp_path, StopRequest(), Asks())
     assert run.status() == "interrupted"
 
 
@@ -237,14 +237,14 @@ def test_two_workers_do_not_run_one_run(tmp_path: Path) -> None:
 
 
 def test_an_artifact_that_lies_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = worker.artifact.load
+    load = execution.artifact.load
 
     def corrupted(path: Path) -> dict[str, torch.Tensor]:
         state = load(path)
         state["fc1.weight"][0, 0] += 1
         return state
 
-    monkeypatch.setattr(worker.artifact, "load", corrupted)
+    monkeypatch.setattr(execution.artifact, "load", corrupted)
     run = start(tmp_path, tiny())
     with pytest.raises(RunFailed, match="does not decompress to the net that was measured"):
         work(tmp_path, run)
@@ -281,7 +281,7 @@ def test_a_reference_alone(tmp_path: Path) -> None:
 def test_weights_from_a_file_replace_the_reference(finished: tuple[Path, Run, dict[str, Any]], tmp_path: Path) -> None:
     _, whole, result = finished
     weights = tmp_path / "weights.safetensors"
-    worker.artifact.unpack(whole.file("compressed.safetensors"), weights)
+    execution.artifact.unpack(whole.file("compressed.safetensors"), weights)
     raw = tiny(compress=[])
     raw["model"]["weights"] = str(weights)
     again = work(tmp_path, start(tmp_path, raw))
@@ -329,12 +329,12 @@ def test_a_reference_whose_bits_rotted_is_trained_again(
 
 
 def test_a_run_goes_on_when_nobody_can_watch_any_more(tmp_path: Path) -> None:
-    class Gone(worker.Nobody):
+    class Gone(execution.Nobody):
         def event(self, event: Event) -> None:
             raise OSError("the terminal has gone")
 
     run = start(tmp_path, tiny())
-    result = worker.execute(run, prepare(run.scheme(), tmp_path, "cpu", ""), tmp_path, StopRequest(), Gone())
+    result = execution.execute(run, prepare(run.scheme(), tmp_path, "cpu", ""), tmp_path, StopRequest(), Gone())
     assert result["status"] == "finished"
 
 

@@ -1,0 +1,393 @@
+"""The execution of a run, from its folder's scheme to its result.
+
+Owns the order of things in a run (reference, direct compression, LC steps, artifact, result) and what is on disk
+after each.  Shows nothing: whoever started it passes an observer, or reads the folder.  An execution goes from one
+epoch that it wants trained to the next, so that several can train theirs together.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from lctui import checkpoint, events, references
+from lctui.algorithm import LCProblem, State, compressed_state, learning_compression
+from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, RunFailed
+from lctui.export import artifact
+from lctui.learning.evaluate import evaluate
+from lctui.learning.net import FlatNet
+from lctui.learning.train import Turn
+from lctui.prepare import Prepared, provenance
+from lctui.results import Kept, Numbers, measured, result_of
+from lctui.runs import atomic
+from lctui.runs.eta import Eta
+from lctui.runs.locks import Lock
+from lctui.runs.log import EventLog
+from lctui.runs.status import Progress, StatusFile
+from lctui.runs.status import State as RunState
+from lctui.runs.stopping import StopRequest
+from lctui.runs.store import Run
+from lctui.scheme.storage import dense_bits
+
+logger = logging.getLogger("lctui")
+
+C_STEP_VERSION = 2
+"""Raised whenever a C step or the loop changes its numbers: finished runs of another version are not reused."""
+
+SAVE_SECONDS = 2.0
+"""A checkpoint is written no more often; an epoch that takes longer is always followed by one."""
+SAVE_SHARE = 0.05
+"""And seldom enough that writing checkpoints takes no larger share of the time."""
+
+
+class Observer(Protocol):
+    """Somebody watching a run from inside its process."""
+
+    def event(self, event: events.Event) -> None:
+        """Something happened."""
+
+    def progress(self, progress: Progress) -> None:
+        """A batch is done."""
+
+
+class Nobody:
+    """The observer of a run that nobody watches."""
+
+    def event(self, event: events.Event) -> None:
+        """Ignores the event."""
+
+    def progress(self, progress: Progress) -> None:
+        """Ignores the progress."""
+
+
+def execute(run: Run, prepared: Prepared, home: Path, stop: StopRequest, observer: Observer) -> Numbers:
+    """Runs a prepared scheme in its folder, from its checkpoint if there is one; returns the result.
+
+    Raises:
+        BadInput: another worker has the run.
+        Interrupted: it stopped on request and can be resumed.
+        Diverged, RunFailed: it cannot go on; `result.json` says so.
+    """
+    execution = Execution(run, prepared, home, stop, observer)
+    for _ in execution.turns():
+        pass  # an epoch that nobody trains beside others' trains itself
+    assert execution.result is not None
+    return execution.result
+
+
+def _require_same_inputs(run: Run, prepared: Prepared) -> None:
+    """A run goes on with the code and the data that it began with, or not at all."""
+    if not run.file("checkpoint.safetensors").exists():
+        return
+    meta = run.read("meta.json")
+    for now, name, what in (
+        (prepared.data.digest, "data_sha256", "data"),
+        (prepared.code_digest, "code_sha256", "code or weights"),
+    ):
+        if meta.get(name) != now:
+            raise BadInput.one("", run.id, f"its {what} changed since it began; start a new run")
+
+
+class Execution:
+    """One run being executed: `turns()` is its course, `result` what it has come to in the end."""
+
+    def __init__(self, run: Run, prepared: Prepared, home: Path, stop: StopRequest, observer: Observer) -> None:
+        self.run, self.prepared, self.home, self.stop, self.observer = run, prepared, home, stop, observer
+        self.scheme = prepared.scheme
+        self.status = StatusFile(run.file("status.json"), on_beat=self._look_for_stop)
+        self.net = FlatNet(prepared.module, prepared.device)
+        self.problem = LCProblem(
+            self.net,
+            prepared.info,
+            prepared.tasks,
+            prepared.splits,
+            self.scheme,
+            stop=stop,
+            on_batch=self._on_batch,
+        )
+        self.state, self.kept = State(), Kept()
+        self.phase = "reference"
+        self.eta = Eta(self.scheme.reference.epochs)
+        self.result: Numbers | None = None
+        self.logger = logger.getChild(run.id)
+        self.begun = time.monotonic()
+        self.saved, self.save_seconds, self.together = -math.inf, 0.0, 1
+
+    def turns(self) -> Generator[Turn | None, None, None]:
+        """The whole run, epoch by epoch; each is trained when the next is asked for, if it is not by then.
+
+        The first is None: the run is this process's from then on, and nothing has been trained yet.  Raises as
+        `execute` does.  Closed before its end, it leaves the folder as an interruption does.
+        """
+        lock = Lock(self.run.file("lock"))
+        if not lock.acquire():
+            raise BadInput.one("", self.run.id, "is running already")
+        with lock, logging_to(self.run):
+            _require_same_inputs(self.run, self.prepared)
+            with closing(EventLog(self.run.file("events.jsonl"))) as self.log:
+                yield from self._work()
+
+    def _work(self) -> Iterator[Turn | None]:
+        """The run; whatever ends it, the folder says so."""
+        self._look_for_stop()
+        self.run.file("result.json").unlink(missing_ok=True)
+        self._write_provenance()
+        self.status.open()
+        try:
+            yield None
+            self._begin()
+            self._get_reference()
+            yield from self._compress()
+            self.result = self._finish()
+        except (Interrupted, GeneratorExit):
+            self._pause()
+            raise
+        except LctuiError as error:
+            self._fail("diverged" if isinstance(error, Diverged) else "failed", str(error))
+            raise
+        except (Exception, SystemExit) as error:  # a user's code may call sys.exit
+            self.logger.exception("the run failed")
+            message = advice(error)
+            self._fail("failed", message)
+            raise RunFailed(message) from error
+        self.status.close("finished")
+
+    def _pause(self) -> None:
+        """Keeps all work and says that the run can go on."""
+        try:
+            self._save()
+            self._emit(events.RunInterrupted(self.phase, self.state.step, *self._position()))
+        except OSError:
+            self.logger.exception("the last checkpoint could not be written; the one before it stands")
+        self.run.file("stop").unlink(missing_ok=True)  # the request is met: a resume must not find it
+        self.status.close("interrupted")
+
+    def _write_provenance(self) -> None:
+        meta = {"fingerprint": self.scheme.fingerprint(), "c_step_version": C_STEP_VERSION}
+        meta |= {"training_version": references.TRAINING_VERSION}
+        meta |= {"arithmetic": self.problem.trainer.descent.gradient.kind} | provenance(self.prepared)
+        atomic.write_json(self.run.file("meta.json"), self.run.read("meta.json") | meta)
+
+    def _begin(self) -> None:
+        saved = checkpoint.Checkpoint.load(self.run.file("checkpoint.safetensors"))
+        if saved is not None:
+            self.state, numbers = checkpoint.to_run(saved, self.net)
+            self.kept, self.phase = Kept(**numbers), "l_step"
+            position = self.state.position
+            self._emit(events.RunResumed("l_step", self.state.step, position.epoch, position.batch))
+        elif self.run.file("events.jsonl").stat().st_size == 0:
+            device, name = str(self.prepared.device), self.scheme.name
+            self._emit(events.RunStarted(self.run.id, name, device, self.scheme.fingerprint()))
+        else:
+            self._emit(events.RunResumed("reference", 0, 0, 0))
+
+    def _get_reference(self) -> None:
+        if self.kept.reference is None:
+            self._obtain_reference()
+        self.eta.reference_left = 0
+        self.phase = "l_step"
+
+    def _obtain_reference(self) -> None:
+        prepared = self.prepared
+        key = references.key_of(self.scheme, prepared.data.digest, prepared.code_digest)
+        watcher = references.Watcher(
+            self._on_reference_epoch, self._on_reference_batch, self._on_waiting, self._on_reference_resumed
+        )
+        self.status.update(phase="reference", epochs=self.scheme.reference.epochs)
+        found = references.obtain(self.net, prepared.splits, self.scheme, key, self.home, self.stop, watcher)
+        parameters = prepared.info.parameters
+        self.kept.reference = {
+            **asdict(found.errors),
+            "parameters": parameters,
+            "bits": dense_bits(parameters),
+        }
+        self._emit(events.ReferenceFinished(found.key, found.reused, **self.kept.reference))
+
+    def _compress(self) -> Iterator[Turn]:
+        steps = self.scheme.lc.mu.steps if self.prepared.tasks else 0
+        self.status.update(phase="l_step", step=self.state.step, steps=steps, epochs=self.scheme.l_step.epochs)
+        self.status.update(epoch=self.state.position.epoch, batch=0)
+        for event in learning_compression(self.problem, self.state):
+            match event:
+                case Turn():
+                    yield event
+                    continue
+                case events.DirectCompression():
+                    self.kept.direct = measured(event)
+                    self._show_measured(event)
+                case events.Step():
+                    self.kept.add(event.step, event)
+                    self._show_measured(event)
+                    self.status.update(step=event.step, mu=event.mu, gap=event.gap, epoch=0, batch=0)
+                case events.Epoch():
+                    self.eta.lc_epoch(event.seconds)
+                    self.together = event.together
+                    self.status.update(epoch=event.epoch, mu=event.mu)
+            self.status.update(eta_seconds=self.eta.left(self._lc_epochs_left()))
+            # Reported first: if the worker dies in between, the epoch is redone and reported again.
+            self._emit(event)
+            if self._is_time_to_save():
+                self._save()
+
+    def _finish(self) -> Numbers:
+        self.status.update(phase="finishing", eta_seconds=0.0)
+        path = self.run.file("compressed.safetensors")
+        assert self.state.theta is not None
+        state = compressed_state(self.problem, self.state.theta)
+        tasks = [
+            artifact.ArtifactTask(tuple(f"{name}.weight" for name in task.names), theta)
+            for task, theta in zip(self.problem.tasks, self.state.theta, strict=True)
+        ]
+        artifact_bytes = artifact.save(path, tasks, state)
+        self._require_truth(path, state)
+        result = self._result("finished", artifact_bytes)
+        atomic.write_json(self.run.file("result.json"), result)
+        self.status.update(phase="done")
+        self._emit(events.RunFinished("finished", result["seconds"], result))
+        return result
+
+    def _require_truth(self, path: Path, state: dict[str, torch.Tensor]) -> None:
+        """What is reported must be what the file holds: unpack it, compare it bit for bit, evaluate it."""
+        unpacked = artifact.load(path)
+        if unpacked.keys() != state.keys() or not all(torch.equal(unpacked[name], state[name]) for name in state):
+            raise RunFailed(f"{path.name} does not decompress to the net that was measured")
+        net = FlatNet(self.prepared.module, self.prepared.device)
+        net.load_state(unpacked)
+        errors = asdict(evaluate(net.module, self.prepared.splits))
+        said = self.kept.last or {}
+        if any(said[name] != value for name, value in errors.items()):
+            raise RunFailed(f"{path.name} measures {errors}, the last step said otherwise")
+
+    def _result(self, status: str, artifact_bytes: int | None = None) -> Numbers:
+        self._count_seconds()
+        identity = {"id": self.run.id, "name": self.scheme.name, "seed": self.scheme.seed}
+        identity["device"] = str(self.prepared.device)
+        return result_of(self.kept, identity=identity, status=status, artifact_bytes=artifact_bytes)
+
+    def _fail(self, status: RunState, error: str) -> None:
+        """Says in the folder why the run ended; the checkpoint stays the last good one."""
+        try:
+            atomic.write_json(self.run.file("result.json"), self._result(status) | {"error": error})
+            self._emit(events.RunFailed(status, error))
+            self.status.close(status, error)
+        except OSError:
+            # The disk that failed the run may refuse these words too; what it holds is still whole.
+            self.logger.exception("the failure could not be recorded")
+
+    def _save(self) -> None:
+        if self.kept.reference is None:
+            return  # the reference keeps its own checkpoint
+        self._count_seconds()
+        started = time.monotonic()
+        self.log.sync()  # no checkpoint is ahead of what has been reported
+        saved = checkpoint.of_run(self.net, self.state, self.kept.record())
+        saved.save(self.run.file("checkpoint.safetensors"))
+        self.saved = time.monotonic()
+        self.save_seconds = self.saved - started
+
+    def _is_time_to_save(self) -> bool:
+        """Has enough been done since the last checkpoint?  Runs that train together write theirs one after another."""
+        pause = max(SAVE_SECONDS, self.save_seconds * self.together / SAVE_SHARE)
+        return time.monotonic() - self.saved >= pause
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.kept.seconds, self.begun = self.kept.seconds + now - self.begun, now
+
+    def _position(self) -> tuple[int, int]:
+        if self.phase == "reference":
+            return self.status.progress.epoch, self.status.progress.batch
+        return self.state.position.epoch, self.state.position.batch
+
+    def _emit(self, event: events.Event) -> None:
+        self.log.append(event)
+        self.logger.info("%s", event)
+        self._tell(lambda observer: observer.event(event))
+
+    def _tell(self, news: Callable[[Observer], None]) -> None:
+        """Tells the observer; one whose terminal has gone is told no more, and the run goes on without."""
+        try:
+            news(self.observer)
+        except (OSError, SystemExit):  # Rich answers a closed pipe by SystemExit
+            self.logger.warning("nobody watches any more")
+            self.observer = Nobody()
+
+    def _look_for_stop(self) -> None:
+        if self.run.file("stop").exists():
+            self.stop.flag.set()
+
+    def _lc_epochs_left(self) -> int:
+        if not self.prepared.tasks:
+            return 0
+        done = self.state.step * self.scheme.l_step.epochs + self.state.position.epoch
+        return self.scheme.lc.mu.steps * self.scheme.l_step.epochs - done
+
+    def _show_measured(self, event: events.Measured) -> None:
+        self.status.update(
+            train_error_pct=event.train_error_pct,
+            validation_error_pct=event.validation_error_pct,
+            test_error_pct=event.test_error_pct,
+            compression_ratio=event.compression_ratio,
+        )
+
+    def _on_reference_batch(self, done: int, total: int) -> None:
+        self.status.update(phase="reference")
+        self._on_batch(done, total)
+
+    def _on_batch(self, done: int, total: int) -> None:
+        # An epoch's last batch counts as the epoch, which the event after it reports.
+        self.status.update(batch=done % total, batches=total)
+        self._tell(lambda observer: observer.progress(self.status.progress))
+
+    def _on_reference_epoch(self, event: events.ReferenceEpoch) -> None:
+        self.eta.reference_epoch(event.seconds)
+        left = self.eta.left(self._lc_epochs_left())
+        self.status.update(epoch=event.epoch, batch=0, eta_seconds=left)
+        self._emit(event)
+
+    def _on_reference_resumed(self, epoch: int, batch: int) -> None:
+        self.status.update(epoch=epoch)
+        self.eta.reference_left -= epoch
+        self._emit(events.RunResumed("reference", 0, epoch, batch))
+
+    def _on_waiting(self) -> None:
+        self.status.update(phase="waiting")
+        self._tell(lambda observer: observer.progress(self.status.progress))
+
+
+def advice(error: BaseException) -> str:
+    """One line on what went wrong, and what to do where that is known."""
+    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return f"out of memory ({text}); lower l_step.batch_size or reference.batch_size, or use precision bfloat16"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        return f"cannot write the run: {error.strerror} ({error.filename or 'no file named'}); free space, then resume"
+    return text
+
+
+@contextmanager
+def logging_to(run: Run) -> Iterator[None]:
+    """What is said of this run, and of none in particular, goes to the run's folder, and nowhere else."""
+    handler = logging.FileHandler(run.file("worker.log"), encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(lambda record: record.name in (logger.name, f"{logger.name}.{run.id}"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+        if not logger.handlers:
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
