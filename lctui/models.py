@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lctui import scheme, user_code
 from lctui.errors import BadInput, nearest, not_one_of
+from lctui.input_files import require_weights
 from lctui.learning.lenet5 import LeNet5Gradient
 from lctui.scheme.net import Layer, NetInfo
 
@@ -259,10 +260,7 @@ def _forward(module: nn.Module, example: Tensor, source: str) -> None:
 
 
 def _read_weights(file: Path, source: str) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise BadInput.one(source, "model.weights", f"no file {file}")
-    if file.suffix not in (".safetensors", ".pt", ".pth"):
-        raise BadInput.one(source, "model.weights", f"{file} must be a .safetensors, .pt or .pth file")
+    require_weights(file, source)
     try:
         found = _load_tensors(file)
     except Exception as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 from lctui.learning.gradients import Gradient
 
@@ -61,14 +62,12 @@ class Descent:
         self.penalty: Penalty | None = None
         self._room_for_penalty: Penalty | None = None
         self.loss_sum = torch.zeros(len(w), dtype=torch.float64, device=w.device)
-        self._optimizer = _fused(self) if fused else None
+        self._rates, self._fused = [0.0] * len(w), fused
 
     def set_rates(self, rates: list[float]) -> None:
         """The learning rate of every net."""
         self.lr.copy_(self.lr.new_tensor(rates)[:, None])
-        if self._optimizer is not None:
-            for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
+        self._rates = rates
 
     def set_penalties(self, penalties: Sequence[Penalty | None]) -> None:
         """Every net's penalty, or None for all.  They are copied: a captured graph reads from fixed addresses."""
@@ -97,22 +96,23 @@ class Descent:
             self.loss_sum.add_(losses, alpha=len(labels))
 
     def _update(self) -> None:
-        if self._optimizer is not None:
-            self._optimizer.step()
-            return
         m = self.settings.momentum
+        if self._fused:
+            # The function: an object of torch.optim.SGD would load torch's compiler, 2 s at the start of every run.
+            for w, grad, velocity, rate in zip(self.w.detach(), self.grad, self.velocity, self._rates, strict=True):
+                sgd(
+                    [w],
+                    [grad],
+                    [velocity],
+                    fused=True,
+                    weight_decay=0.0,
+                    momentum=m,
+                    lr=rate,
+                    dampening=0.0,
+                    nesterov=self.settings.nesterov,
+                    maximize=False,
+                )
+            return
         self.velocity.mul_(m).add_(self.grad)
         step = self.grad.add_(self.velocity, alpha=m) if self.settings.nesterov else self.velocity
         self.w.addcmul_(step, self.lr.expand_as(step), value=-1)
-
-
-def _fused(descent: Descent) -> torch.optim.SGD:
-    """torch's own SGD on the rows of `descent`: one pass over memory a net."""
-    settings, groups = descent.settings, []
-    for w, grad in zip(descent.w.detach(), descent.grad, strict=True):
-        w.grad = grad
-        groups.append({"params": [w], "lr": 0.0})
-    optimizer = torch.optim.SGD(groups, lr=0.0, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
-    for group, velocity in zip(optimizer.param_groups, descent.velocity, strict=True):
-        optimizer.state[group["params"][0]]["momentum_buffer"] = velocity
-    return optimizer
