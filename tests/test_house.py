@@ -116,6 +116,24 @@ def test_verbs_that_compute_nothing_load_nothing_heavy(verb: list[str], tmp_path
     assert not found
 
 
+def test_training_loads_no_compiler() -> None:
+    """An optimizer object, for one, would load torch's: 2 s at the start of every run."""
+    code = """
+import sys, torch
+from lctui.learning.descent import SgdSettings
+from lctui.learning.net import FlatNet
+from lctui.learning.resident import Resident
+from lctui.learning.train import Trainer
+from lctui.models import LeNet5
+net, cpu = LeNet5(), torch.device("cpu")
+data = Resident(torch.rand(8, 1, 28, 28), torch.arange(8), cpu)
+Trainer(FlatNet(net, cpu), data, SgdSettings(4, 0.9, True), seed=0, stream=("test",)).epoch(0.1)
+assert "torch._dynamo" not in sys.modules and "sympy" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
 def test_imports_go_one_way() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([lint, "--no-cache"], capture_output=True, text=True, check=False, cwd=ROOT)

@@ -159,34 +159,3 @@ def test_batches_whose_order_lies_on_the_device_are_the_same() -> None:
         penalty = Penalty(torch.full_like(net.w, 0.1), torch.zeros_like(net.w))
         ends.append([one.epoch(0.05, penalty), one.epoch(0.04, penalty)])
     assert ends[0] == ends[1] and torch.equal(nets[0].w, nets[1].w)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_captured_epoch_is_the_plain_one_and_stops_and_goes_on() -> None:
-    cuda = torch.device("cuda")
-    module = make_net().eval()
-    module[3].p = 0.0
-    ends = []
-    for captures in (False, True):
-        net = FlatNet(module, cuda)
-        one = Trainer(net, Resident(*make_data(), cuda), SETTINGS, seed=5, stream=("test",))
-        assert isinstance(one.batches, CapturedBatches)
-        one.batches.captures = captures
-        penalty = Penalty(torch.full_like(net.w, 0.1), torch.zeros_like(net.w))
-        left = 4 if captures else 99
-
-        def stop() -> bool:
-            nonlocal left
-            left -= 1
-            return left < 0
-
-        one.stop = stop
-        if captures:
-            with pytest.raises(Interrupted):
-                one.epoch(0.05, penalty)
-            assert one.position.batch == 4
-            one.stop = lambda: False
-        ends.append((one.epoch(0.05, penalty), net.w.cpu()))
-        assert one.batches.captures is captures
-    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-5)
-    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=1e-4, atol=1e-6)
