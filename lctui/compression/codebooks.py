@@ -25,6 +25,11 @@ from lctui.scheme.compressions import (
 )
 from lctui.scheme.storage import adaptive_codebook_bits, fixed_codebook_bits
 
+TABLE = 1 << 13
+"""Cells of the table that assigns weights to entries."""
+CROWDED = 4
+"""With more limits than this in one cell, weights are assigned by binary search."""
+
 Given = QuantizeFixed | QuantizePowersOfTwo | QuantizeBinary | QuantizeTernary
 
 
@@ -40,9 +45,42 @@ def nearest(v: Tensor, entries: Tensor) -> Tensor:
     """
     ascending, order = entries.double().sort(stable=True)
     middles = (ascending[1:] + ascending[:-1]) / 2
-    # Middles below v are counted; a v on a middle thus stays with the lower entry.
-    found = torch.bucketize(v.double(), middles)
-    return order[found].to(fields.index_dtype(entries.numel()))
+    # A number of v's dtype exceeds a middle if it exceeds the middle rounded down; on a middle it stays with the lower.
+    rounded = middles.to(v.dtype)
+    below = torch.where(rounded.double() > middles, rounded.nextafter(torch.full_like(rounded, -math.inf)), rounded)
+    dtype = fields.index_dtype(entries.numel())
+    found = _exceeded(v, below, dtype)
+    if torch.equal(order, torch.arange(len(order), device=order.device)):
+        return found
+    return order.to(dtype).index_select(0, found.to(torch.int32))
+
+
+def _exceeded(v: Tensor, limits: Tensor, dtype: torch.dtype) -> Tensor:
+    """How many of the ascending limits each of v exceeds: [N].
+
+    The range of the limits is cut into cells; all but the limits in a value's own cell are counted by a table.
+    """
+    if limits.numel() == 0:
+        return torch.zeros_like(v, dtype=dtype)
+    scale = TABLE / (limits[-1] - limits[0])
+    if v.numel() < TABLE or not 0 < float(scale) < math.inf:
+        return torch.bucketize(v, limits).to(dtype)
+
+    def cell(x: Tensor) -> Tensor:
+        # Every step rounds upwards only what is larger: no value falls into a cell before a smaller one's.
+        return ((x - limits[0]) * scale).clamp_(0, TABLE - 1).to(torch.int32)
+
+    inside = torch.bincount(cell(limits), minlength=TABLE)
+    if (most := int(inside.max())) > CROWDED:
+        return torch.bucketize(v, limits).to(dtype)
+    before = inside.cumsum(0) - inside
+    where = cell(v)
+    found = before.to(dtype).index_select(0, where)
+    padded = torch.cat((limits, limits.new_full((most,), math.inf)))
+    for i in range(most):
+        limit = torch.where(i < inside, padded[before + i], math.inf)
+        found += v > limit.index_select(0, where)
+    return found
 
 
 def look_up(entries: Tensor, indices: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Optimal k-means of numbers: the globally best codebook of k entries, by dynamic programming over the sorted values.
+"""Optimal k-means of numbers: the globally best codebook of k entries.
 
-Owns the problem as a whole: distinct values with multiplicities, the cases k = 1 and 2, and the codebook that comes
-out.  The search for the boundaries when k > 2 is in `kmeans_search`.  Never starts at random and never stops at a
-local optimum.
+Owns the problem as a whole: sorting, ties, the cases k = 1 and 2, and the codebook that comes out.  The search for the
+boundaries when k > 2 is in `kmeans_search`.  Never starts at random and never stops at a local optimum.
 """
 
 from __future__ import annotations
@@ -10,13 +9,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lctui.compression.kmeans_search import Sums, best_boundaries
+from lctui.compression.kmeans_search import best_boundaries
+from lctui.compression.kmeans_sums import Floats, Ints, Sums
 
 EXTENDED_UP_TO = 8192
 """Problems of up to so many distinct values are solved in extended precision, where the platform has it."""
+SPLITS = 4096
+"""Cells that the boundary of two clusters is first looked for in."""
 
 
-def optimal_codebook(values: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.float64]:
+def optimal_codebook(values: Floats, k: int) -> npt.NDArray[np.float64]:
     """argmin over c of Σᵢ min_j (vᵢ − c_j)², the global optimum.
 
     Exact up to rounding: the prefix sums that clusters are priced with are float64 on centred values, so that the
@@ -31,39 +33,65 @@ def optimal_codebook(values: npt.NDArray[np.floating], k: int) -> npt.NDArray[np
 
     Source: Wu, Optimal quantization by matrix searching, 1991, for the recursion and its monotonicity.
     """
-    distinct, counts = _distinct(values)
-    if len(distinct) <= k:
-        return _padded(distinct.astype(np.float64), k)
+    return codebook_of_sorted(np.sort(values), k)
+
+
+def codebook_of_sorted(ordered: Floats, k: int) -> npt.NDArray[np.float64]:
+    """`optimal_codebook` of values that are in ascending order."""
+    points, counts = _distinct(ordered, k)
+    if len(points) <= k:
+        return _padded(points.astype(np.float64), k)
+    x: Floats = points.astype(np.longdouble if len(points) <= EXTENDED_UP_TO else np.float64)
     # A power of two scales without rounding, and keeps squares within range.
-    unit = np.ldexp(1.0, int(np.frexp(max(abs(float(distinct[0])), abs(float(distinct[-1]))))[1]))
-    scaled = distinct.astype(np.longdouble if len(distinct) <= EXTENDED_UP_TO else np.float64) / unit
-    middle = np.average(scaled, weights=counts)
-    x = scaled - middle
+    unit = np.ldexp(1.0, int(np.frexp(max(abs(float(x[0])), abs(float(x[-1]))))[1]))
+    x = x / unit
+    middle = np.average(x, weights=counts)
+    x = x - middle
     cuts = _cuts(x, counts, k)
     starts = np.concatenate(([0], cuts))
-    means = np.add.reduceat(x * counts, starts) / np.add.reduceat(counts, starts)
+    weighted = x if counts is None else x * counts
+    sizes = np.diff(np.append(starts, len(x))) if counts is None else np.add.reduceat(counts, starts)
+    means = np.add.reduceat(weighted, starts) / sizes
     return _padded(((means + middle) * unit).astype(np.float64), k)
 
 
-def _distinct(values: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64]]:
-    """The different values, ascending, and how often each occurs."""
-    ordered = np.sort(values)
-    first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    counts = np.diff(np.append(first, len(ordered)))
-    return ordered[first], counts.astype(np.float64)
+def _distinct(ordered: Floats, k: int) -> tuple[Floats, npt.NDArray[np.float64] | None]:
+    """The different values, and how often each occurs; or all values, where few are equal, as that costs nothing.
+
+    Equal values that are points by themselves may end up on both sides of a boundary, which no optimum needs, and which
+    is no worse than one.
+    """
+    fresh = ordered[1:] != ordered[:-1]
+    count = 1 + int(np.count_nonzero(fresh))
+    if count > max(k, 0.75 * len(ordered)):
+        return ordered, None
+    first = np.append(0, np.flatnonzero(fresh) + 1)
+    return ordered[first], np.diff(np.append(first, len(ordered))).astype(np.float64)
 
 
-def _cuts(x: npt.NDArray[np.floating], counts: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.int64]:
-    """Where clusters 2..k of the optimum start, among more than k distinct values x."""
+def _cuts(x: Floats, counts: npt.NDArray[np.float64] | None, k: int) -> Ints:
+    """Where clusters 2..k of the optimum start, among more than k points x."""
     if k == 1:
         return np.empty(0, dtype=np.int64)
     sums = Sums.of(x, counts)
-    if k == 2:
-        cut = np.arange(1, len(x))
-        return 1 + np.argmin(sums.cost(0, cut) + sums.cost(cut, len(x)), keepdims=True)
     # Rounding may leave a cluster empty only where that changes no cost.
-    cuts = np.unique(best_boundaries(x, sums, k))
+    cuts = np.unique(best_boundaries(x, sums, k) if k > 2 else _best_split(sums))
     return cuts[(cuts > 0) & (cuts < len(x))]
+
+
+def _best_split(sums: Sums) -> Ints:
+    """The boundary of the best two clusters: [1].
+
+    A cell of boundaries cannot hold it if even without the cell's points both clusters together cost more than a
+    solution at hand.
+    """
+    end = len(sums.weight) - 1
+    edges = np.unique(np.append(np.arange(1, end, max(1, end // SPLITS)), end))
+    least = float((sums.cost(0, edges) + sums.cost(edges, end)).min())
+    bounds = sums.cost(0, edges[:-1]) + sums.cost(edges[1:] - 1, end)
+    alive = np.flatnonzero(bounds <= least * (1 + 1e-9) + 1e-13 * float(sums.second[-1]))
+    cuts = np.concatenate([np.arange(edges[cell], edges[cell + 1]) for cell in alive])
+    return cuts[np.argmin(sums.cost(0, cuts) + sums.cost(cuts, end), keepdims=True)]
 
 
 def _padded(entries: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64]:

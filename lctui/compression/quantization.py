@@ -6,12 +6,13 @@ are assigned, is in `codebooks`; optimal k-means in `kmeans`; the best scale of 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lctui.compression.base import Compressed, Target, theta_dtype
 from lctui.compression.codebooks import Given, GivenCodebook, LearnedCodebook, entries_of, nearest
-from lctui.compression.kmeans import optimal_codebook
+from lctui.compression.kmeans import codebook_of_sorted
 from lctui.compression.order import ascending
 from lctui.compression.pruning import largest
 from lctui.compression.scales import best_scale
@@ -43,8 +44,13 @@ def quantize(how: Quantize, target: Target, v: Tensor) -> Compressed:
 
 
 def learn_codebook(v: Tensor, k: int) -> Tensor:
-    """argmin over c of Σᵢ min_j (vᵢ − c_j)²: [k], ascending, in v's dtype and on its device; solved on the CPU."""
-    codebook = optimal_codebook(v.detach().cpu().numpy(), k)
+    """argmin over c of Σᵢ min_j (vᵢ − c_j)²: [k], ascending, in v's dtype and on its device.
+
+    Other devices sort; boundaries are found on the CPU, whose NumPy sorts faster than its torch.
+    """
+    v = v.detach()
+    ordered = np.sort(v.numpy()) if v.device.type == "cpu" else v.sort().values.cpu().numpy()
+    codebook = codebook_of_sorted(ordered, k)
     return torch.from_numpy(codebook).to(v.dtype).to(v.device)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from lctui.compression import kmeans_search
+from lctui.compression import kmeans_exact, kmeans_grid, kmeans_search, kmeans_windows
 from lctui.compression.kmeans import optimal_codebook
 
 DISTRIBUTIONS = {
@@ -22,6 +22,9 @@ DISTRIBUTIONS = {
     "clumps": lambda rng, n: rng.choice([-1.0, 0.1, 1.0], n) + 1e-3 * rng.normal(size=n),
     "few values": lambda rng, n: np.round(8 * rng.normal(size=n)) / 8,
     "mostly zero": lambda rng, n: np.where(rng.uniform(size=n) < 0.8, 0.0, rng.normal(size=n)),
+    "two scales": lambda rng, n: np.where(rng.uniform(size=n) < 0.9, 1e-4, 1.0) * rng.normal(size=n),
+    "growing gaps": lambda rng, n: np.exp(0.02 * np.arange(n) * 700 / n) * rng.choice([-1, 1], n),
+    "equal clumps": lambda rng, n: np.repeat(np.arange(5), -(-n // 5))[:n] + 1e-5 * rng.normal(size=n),
 }
 
 
@@ -49,10 +52,17 @@ def test_agrees_with_kmeans1d(name: str, k: int) -> None:
     assert found <= oracle_error(values, k) * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("cells", [2, 5, 16, 100])
+@pytest.mark.parametrize("few", [1, 40])
+@pytest.mark.parametrize("least, even, near", [(4, 1, 2), (9, 3, 8), (64, 8, 4), (256, 32, 48)])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_narrowing_never_loses_the_optimum(name: str, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kmeans_search, "CELLS", cells)
+def test_narrowing_never_loses_the_optimum(
+    name: str, least: int, even: int, near: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kmeans_grid, "LEAST", least)
+    monkeypatch.setattr(kmeans_grid, "CELLS", 1)
+    monkeypatch.setattr(kmeans_windows, "EVEN", even)
+    monkeypatch.setattr(kmeans_windows, "NEAR", near)
+    monkeypatch.setattr(kmeans_search, "FEW", few)
     for seed, k in enumerate([3, 4, 8, 13]):
         values = sample(name, 700, seed)
         found = nearest_error(torch.from_numpy(values), optimal_codebook(values, k))
@@ -76,8 +86,9 @@ def test_restarts_of_lloyd_do_not_beat_it() -> None:
 def test_how_work_is_cut_up_does_not_matter(block: int, scan: int, monkeypatch: pytest.MonkeyPatch) -> None:
     values = sample("normal", 500)
     expected = optimal_codebook(values, 5)
-    monkeypatch.setattr(kmeans_search, "BLOCK", block)
-    monkeypatch.setattr(kmeans_search, "LONG_SCAN", scan)
+    monkeypatch.setattr(kmeans_search, "FEW", 500)
+    monkeypatch.setattr(kmeans_exact, "BLOCK", block)
+    monkeypatch.setattr(kmeans_exact, "LONG_SCAN", scan)
     np.testing.assert_array_equal(optimal_codebook(values, 5), expected)
 
 
