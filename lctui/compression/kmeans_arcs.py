@@ -12,7 +12,7 @@ import numpy as np
 
 from lctui.compression.kmeans_sums import Floats, Ints
 
-BLOCK = 1 << 13
+BLOCK = 1 << 14
 """Arcs that are looked at at once."""
 
 

@@ -126,20 +126,34 @@ def bound(left: Sums, a: Inside, right: Sums, b: Inside) -> Floats:
     size = np.maximum(size, 1)
     first = right.first - left.first
     mean = first / size
-    core = np.maximum(right.second - left.second - first * mean, 0)
+    first *= mean
+    core = np.maximum(right.second - left.second - first, 0)
     below, above = a.mean - mean, b.mean - mean
-    pull_a = -a.mass * below / (size + a.mass)
-    pull_b = -b.mass * above / (size + b.mass)
+    pull_a = -a.mass / (size + a.mass) * below
+    pull_b = -b.mass / (size + b.mass) * above
     paid_a, paid_b = a.mass * a.price, b.mass * b.price
     a_alone, b_alone = _taken(a, below, pull_a), _taken(b, above, pull_b)
     least = np.minimum(a_alone + _taken(b, above, pull_a), b_alone + _taken(a, below, pull_b))
-    least = np.maximum(least, np.maximum(np.maximum(a_alone, -paid_a) - paid_b, b_alone - paid_a))
+    b_alone -= paid_a
+    # With a negative cost of a's points replaced by nothing paid, of b's, or of both.
+    np.maximum(a_alone, -paid_a, out=a_alone)
+    a_alone -= paid_b
+    np.maximum(least, np.maximum(a_alone, b_alone, out=a_alone), out=least)
+    least += core
     # Without a core nothing is known but that costs are not negative.
-    return np.where(some, core + least, -paid_a - paid_b) + paid_b
+    return np.where(some, least + paid_b, -paid_a)
 
 
 def _taken(cell: Inside, y: Floats, kappa: Floats) -> Floats:
     """A bound from below of Σ (y² + κy − price) over any of the cell's points, y being their mean."""
-    middle = y * (y + kappa) - cell.price
-    slope = 2 * y + kappa
-    return cell.mass / 2 * (middle - np.sqrt(middle * middle + slope * slope * cell.variance))
+    middle = y + kappa
+    root = middle + y  # the slope
+    root *= root
+    middle *= y
+    middle -= cell.price
+    root = root * cell.variance
+    root += middle * middle
+    middle -= np.sqrt(root, out=root)
+    middle *= cell.mass
+    middle /= 2
+    return middle

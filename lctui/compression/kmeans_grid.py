@@ -20,7 +20,7 @@ CELLS = 32
 LEAST, MOST = 256, 2048
 PAIRS = 1 << 19
 """With more pairs in the band than this, cells are made larger."""
-BLOCK = 1 << 13
+BLOCK = 1 << 14
 """Pairs of cells bounded at once: their temporaries stay in the processor's cache."""
 
 

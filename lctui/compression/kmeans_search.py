@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from lctui.compression.kmeans_exact import exact
-from lctui.compression.kmeans_start import coarse, improved, limits
+from lctui.compression.kmeans_start import coarse, improved, limits, spaced
 from lctui.compression.kmeans_sums import Floats, Ints, Measure, Sums
 from lctui.compression.kmeans_windows import first_round, later_round
 
@@ -24,24 +24,25 @@ STALL = 0.9
 """A round that leaves more than this share of the windows is the last."""
 
 
-def best_boundaries(x: Floats, sums: Sums, k: int) -> Ints:
+def best_boundaries(x: Floats, sums: Sums, k: int, start: Ints | None = None) -> Ints:
     """The boundaries t_1..t_{k−1} of an optimal clustering of the sorted points x into k ≥ 3 clusters.
 
     Args:
         x: [D], ascending, D > k.
         sums: the prefix sums of x.
+        start: boundaries of a good clustering, if one is known: they save time, and change nothing else.
     """
     end = len(x)
     low, high = limits(end, k)
     if end - k > FEW:
-        low, high = _narrowed(x.astype(np.float64, copy=False), sums.doubles(), k)
+        low, high = _narrowed(x.astype(np.float64, copy=False), sums.doubles(), k, start)
     return exact(sums, low, high)
 
 
-def _narrowed(x: Floats, sums: Sums, k: int) -> tuple[Ints, Ints]:
+def _narrowed(x: Floats, sums: Sums, k: int, start: Ints | None) -> tuple[Ints, Ints]:
     """Windows low_j..high_j that hold the boundaries of an optimum."""
     measure = Measure.of(x, sums)
-    known = improved(sums, coarse(sums, measure, k))
+    known = improved(sums, coarse(sums, measure, k) if start is None else spaced(start, len(x)))
     windows = first_round(x, sums, measure, known)
     while int((windows.high - windows.low).max()) > FEW:
         before = int((windows.high - windows.low).sum())

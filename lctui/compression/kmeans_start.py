@@ -9,17 +9,17 @@ import numpy as np
 
 from lctui.compression.kmeans_sums import Floats, Ints, Measure, Sums
 
-GRID = 512
-"""Places that boundaries may take in the first program."""
+GRID, MOST = 128, 512
+"""Places that boundaries may take in the first program, and how many they grow to with k."""
 REACH = 12
 """Steps to either side that boundaries may move by in one round of `improved`."""
 ROUNDS = 40
 
 
 def coarse(sums: Sums, measure: Measure, k: int) -> Ints:
-    """The best boundaries t_1..t_{k−1} among places that cut the points into about `GRID` parts of equal measure."""
+    """The best boundaries t_1..t_{k−1} among places that cut the points into parts of equal measure."""
     end = len(sums.weight) - 1
-    places = measure.parts(np.array([0]), np.array([end]), max(GRID, 2 * k))[0]
+    places = measure.parts(np.array([0]), np.array([end]), max(min(16 * k, MOST), GRID, 2 * k))[0]
     places = np.unique(places)
     if len(places) <= k:
         places = np.unique(np.concatenate((places, np.linspace(0, end, 2 * k).astype(np.int64))))
@@ -71,7 +71,7 @@ def limits(end: int, k: int) -> tuple[Ints, Ints]:
 def spaced(cuts: Ints, end: int) -> Ints:
     """Ascending boundaries moved as little apart as leaves no cluster empty."""
     low, high = limits(end, len(cuts) + 1)
-    return np.minimum(np.maximum.accumulate(cuts - low) + low, high)
+    return np.minimum(np.maximum.accumulate(np.maximum(cuts - low, 0)) + low, high)
 
 
 def _path(sums: Sums, places: Ints) -> Ints:

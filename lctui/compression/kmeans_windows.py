@@ -19,7 +19,7 @@ from lctui.compression.kmeans_prices import Prices
 from lctui.compression.kmeans_start import improved, limits, spaced
 from lctui.compression.kmeans_sums import Floats, Ints, Measure, Sums
 
-EVEN, NEAR, MOST = 32, 48, 256
+EVEN, NEAR, MOST = 32, 40, 256
 """Cells of a window in later rounds: of equal measure (and at most how many), on either side of the known boundary."""
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,8 +20,10 @@ from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
 from lctui.compression.codebooks import look_up, nearest
 from lctui.compression.gaps import gap_bits
+from lctui.compression.kmeans import codebook_of_sorted
+from lctui.compression.kmeans_sums import Floats
+from lctui.compression.order import ascending
 from lctui.compression.pruning import kept, largest, nonzeros
-from lctui.compression.quantization import learn_codebook
 from lctui.scheme.compressions import Prune
 from lctui.scheme.storage import survivors_bits
 
@@ -88,11 +92,13 @@ def prune_with_codebook(how: Prune, target: Target, v: Tensor, previous: Compres
     codebook; the better end is returned, so that it is never worse than the previous Θ.
     """
     kappa, k = kept(how.kappa, how.fraction, v.numel()), how.k or 1
-    starts = [_fit(v, largest(v.abs(), kappa) & (v != 0), k)]
+    tails = _Tails.of(ascending(v).cpu().numpy(), kappa)
+    starts = [tails.fit(tails.chosen(np.abs(tails.values))[0], k, None)]
     if isinstance(previous, PrunedCodebook) and previous.how == how:
-        starts.append(previous.codebook.to(device=v.device, dtype=v.dtype))
-    codebook, survivors, _ = min((_alternate(v, start, kappa) for start in starts), key=lambda end: end[2])
-    positions = survivors.nonzero().squeeze(1)
+        starts.append(previous.codebook.to(device="cpu", dtype=v.dtype).numpy())
+    found, _ = max((_alternate(tails, start) for start in starts), key=lambda end: end[1])
+    codebook = torch.from_numpy(found).to(v.device)
+    positions = _survivors(v, codebook, kappa).nonzero().squeeze(1)
     return PrunedCodebook(
         how=how,
         shapes=target.shapes,
@@ -104,26 +110,63 @@ def prune_with_codebook(how: Prune, target: Target, v: Tensor, previous: Compres
     )
 
 
-def _alternate(v: Tensor, codebook: Tensor, kappa: int) -> tuple[Tensor, Tensor, float]:
-    """The codebook, survivors [N] and negative gain that the alternation ends with."""
-    survivors, gain = _survivors(v, codebook, kappa)
+@dataclass(frozen=True)
+class _Tails:
+    """The weights that can survive, ascending: the κ least below zero and the κ largest above.
+
+    A weight's gain, v² − min_c (v − c)² = max_c (2cv − c²), is convex in v and not positive at zero: from zero outwards
+    it rises once it is positive.  Survivors are the first so many values and the last so many.
+    """
+
+    values: Floats
+    below: int
+    kappa: int
+
+    @classmethod
+    def of(cls, ordered: Floats, kappa: int) -> _Tails:
+        negative, rest = np.searchsorted(ordered, 0), np.searchsorted(ordered, 0, side="right")
+        low, high = ordered[:negative][:kappa], ordered[rest:][max(0, len(ordered) - rest - kappa) :]
+        return cls(np.concatenate((low, high)), len(low), kappa)
+
+    def chosen(self, gain: Floats) -> tuple[Floats, float]:
+        """The at most κ values that gain most, and gain at all, ascending; and what they gain together."""
+        gain = np.maximum(gain, 0)
+        least = 0.0
+        if len(gain) > self.kappa > 0:
+            least = np.partition(gain, len(gain) - self.kappa)[len(gain) - self.kappa]
+        more, equal = gain > least, (gain == least) & (gain > 0)
+        equal &= np.cumsum(equal) <= self.kappa - np.count_nonzero(more)
+        taken = more | equal
+        return self.values[taken], float(gain[taken].sum())
+
+    def gains(self, codebook: Floats) -> npt.NDArray[np.float64]:
+        """What every value gains from the codebook: [len(values)]."""
+        exact, entries = self.values.astype(np.float64), np.sort(codebook).astype(np.float64)
+        ends = np.searchsorted(exact, (entries[1:] + entries[:-1]) / 2, side="right")
+        entry = np.repeat(entries, np.diff(np.concatenate(([0], ends, [len(exact)]))))
+        return entry * (2 * exact - entry)  # v² − (v − c)², without cancellation
+
+    def fit(self, survivors: Floats, k: int, start: Floats | None) -> Floats:
+        """The survivors' optimal codebook: [k]; zeros if there are none."""
+        if len(survivors) == 0:
+            return np.zeros(k, dtype=self.values.dtype)
+        return codebook_of_sorted(survivors, k, start).astype(self.values.dtype)
+
+
+def _alternate(tails: _Tails, codebook: Floats) -> tuple[Floats, float]:
+    """The codebook that the alternation ends with, and the survivors' gain."""
+    survivors, gain = tails.chosen(tails.gains(codebook))
     for _ in range(STEPS):
-        learned = _fit(v, survivors, codebook.numel())
-        following, more = _survivors(v, learned, kappa)
+        learned = tails.fit(survivors, len(codebook), codebook)
+        following, more = tails.chosen(tails.gains(learned))
         if not more > gain:
             break
         codebook, survivors, gain = learned, following, more
-    return codebook, survivors, -gain
+    return codebook, gain
 
 
-def _fit(v: Tensor, survivors: Tensor, k: int) -> Tensor:
-    """The survivors' optimal codebook: [k]; zeros if there are none."""
-    return learn_codebook(v[survivors], k) if bool(survivors.any()) else v.new_zeros(k)
-
-
-def _survivors(v: Tensor, codebook: Tensor, kappa: int) -> tuple[Tensor, float]:
-    """The κ weights that gain most from the codebook, if they gain at all: a mask [N]; and what they gain together."""
+def _survivors(v: Tensor, codebook: Tensor, kappa: int) -> Tensor:
+    """The κ weights that gain most from the codebook, if they gain at all, ties by lowest index: a mask [N]."""
     exact, entry = v.double(), look_up(codebook, nearest(v, codebook)).double()
-    gain = entry * (2 * exact - entry)  # v² − (v − c)², without cancellation
-    survivors = largest(gain, kappa) & (gain > 0)
-    return survivors, float(gain[survivors].sum())
+    gain = entry * (2 * exact - entry)
+    return largest(gain, kappa) & (gain > 0)

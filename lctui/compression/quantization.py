@@ -6,7 +6,6 @@ are assigned, is in `codebooks`; optimal k-means in `kmeans`; the best scale of 
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,11 +45,9 @@ def quantize(how: Quantize, target: Target, v: Tensor) -> Compressed:
 def learn_codebook(v: Tensor, k: int) -> Tensor:
     """argmin over c of Σᵢ min_j (vᵢ − c_j)²: [k], ascending, in v's dtype and on its device.
 
-    Other devices sort; boundaries are found on the CPU, whose NumPy sorts faster than its torch.
+    The device sorts; boundaries are found on the CPU.
     """
-    v = v.detach()
-    ordered = np.sort(v.numpy()) if v.device.type == "cpu" else v.sort().values.cpu().numpy()
-    codebook = codebook_of_sorted(ordered, k)
+    codebook = codebook_of_sorted(ascending(v.detach()).cpu().numpy(), k)
     return torch.from_numpy(codebook).to(v.dtype).to(v.device)
 
 
