@@ -17,9 +17,9 @@ from lctui.compression.kmeans_sums import Floats, Ints, Measure, Sums
 
 CELLS = 32
 """Cells that the whole range is cut into, for each cluster, within what `LEAST` and `MOST` leave."""
-LEAST, MOST = 256, 2048
-PAIRS = 1 << 19
-"""With more pairs in the band than this, cells are made larger."""
+LEAST, MOST = 256, 8192
+PAIRS, PAIRS_EACH = 1 << 19, 1 << 13
+"""With more pairs in the band than this, in all and for each cluster, cells are made larger."""
 BLOCK = 1 << 14
 """Pairs of cells bounded at once: their temporaries stay in the processor's cache."""
 
@@ -44,7 +44,7 @@ class Grid:
             places = measure.parts(np.array([1]), np.array([len(x)]), count)
             cells = Cells.of(x, sums, np.unique(places)[None])
             width = _width(cells, budget)
-            if width * cells.first.size <= PAIRS or count <= LEAST:
+            if width * cells.first.size <= max(PAIRS, PAIRS_EACH * len(known)) or count <= LEAST:
                 break
         cells = cells.priced(usual(sums, known, cells))
         onward = _onward(cells, width)
