@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,8 +64,12 @@ class LCProblem:
         for task in self.tasks:
             for name in task.names:
                 self.net.view(self.has_task, f"{name}.weight").fill_(1)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """What the L steps train with; made when the first asks for it: a C step alone needs none."""
         l_step = self.scheme.l_step
-        self.trainer = Trainer(
+        return Trainer(
             self.net,
             self.splits.train,
             SgdSettings(l_step.batch_size, l_step.momentum, l_step.nesterov, precision=self.scheme.precision),
@@ -88,10 +93,11 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
     if state.theta is None or state.lam is None:
         state.lam = torch.zeros_like(w)
         state.theta = _c_step(problem, w, lc.mu.at(0), previous=None)
-        direct = _errors(problem, _delta(problem, state.theta))
-        yield DirectCompression(**asdict(direct), **size(problem, state.theta))
+        delta = _delta(problem, state.theta)
+        yield DirectCompression(**asdict(_errors(problem, delta)), **size(problem, state.theta))
+    else:
+        delta = _delta(problem, state.theta)
 
-    delta = _delta(problem, state.theta)
     for k in range(state.step, lc.mu.steps if problem.tasks and not state.converged else 0):
         mu = lc.mu.at(k)
 

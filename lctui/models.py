@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lctui import scheme, user_code
 from lctui.errors import BadInput, nearest, not_one_of
 from lctui.input_files import require_weights
-from lctui.learning.lenet5 import LeNet5Gradient
+from lctui.learning.lenet5 import IMAGE, LeNet5Gradient
 from lctui.scheme.net import Layer, NetInfo
 
 TORCHVISION = "torchvision:"
@@ -69,7 +69,7 @@ class LeNet5(nn.Module):
             original = LeNet5(self.fc2.out_features)
         # What a layer prints holds all that it computes with: strides, padding, the lack of a bias.
         same = str(self) == str(original) and list(map(type, self.children())) == list(map(type, original.children()))
-        if not same or not LeNet5Gradient.fits(weights, shape):
+        if not same or shape != IMAGE:
             return None
         return LeNet5Gradient(weights, gradients, kind if weights["fc1.weight"].is_cuda else "float32")
 

@@ -53,9 +53,6 @@ def prepare(
         BadInput: with all problems found; `source` names the file.
     """
     where = pick_device(device)
-    if where.type == "cuda":
-        # float32 means float32: TF32 would round every product of a convolution to 10 bits.
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     module = models.build(scheme.model, seed=scheme.seed, source=source).float()
     loaded, place = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
     info = models.describe(module, _first(loaded, 1), source=source)
@@ -65,7 +62,7 @@ def prepare(
         raise BadInput(source, problems)
     if place is not None:
         place.save(loaded)
-    splits = resident_splits(module, loaded, where)
+    splits = _remembered_splits(module, loaded, where)
     code = "".join(user_code.source_digest(ref) for ref in (scheme.model.factory, scheme.data.name) if ":" in ref)
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
@@ -130,20 +127,26 @@ def pick_device(name: str) -> torch.device:
 
 
 def resident_splits(module: nn.Module, loaded: data.DataSet, device: torch.device) -> Splits:
-    """The splits on the device, in the memory format that the net takes; runs of the same data share them."""
-    key = (device, _takes_channels_last(module, loaded.train.inputs[:2]))
-    if _last_splits.get("data") is not loaded:
-        _last_splits.clear()
-        _last_splits["data"] = loaded
-    if key not in _last_splits:
-        splits = (loaded.train, loaded.validation, loaded.test)
-        residents = (Resident(split.inputs, split.labels, device, channels_last=key[1]) for split in splits)
-        _last_splits[key] = Splits(*residents)
-    return _last_splits[key]
+    """The splits on the device, in the memory format that the net takes."""
+    return _resident(loaded, device, _takes_channels_last(module, loaded.train.inputs[:2]))
 
 
-_last_splits: dict[Any, Any] = {}
-"""The data set that was last put on devices, and its splits by device and memory format."""
+def _resident(loaded: data.DataSet, device: torch.device, fast: bool) -> Splits:
+    splits = (loaded.train, loaded.validation, loaded.test)
+    return Splits(*(Resident(split.inputs, split.labels, device, channels_last=fast) for split in splits))
+
+
+_last_splits: list[tuple[data.DataSet, torch.device, bool, Splits]] = []
+
+
+def _remembered_splits(module: nn.Module, loaded: data.DataSet, device: torch.device) -> Splits:
+    """The runs of a study share their splits, as they share their data: they lie on the device once."""
+    fast = _takes_channels_last(module, loaded.train.inputs[:2])
+    for known, where, format, splits in _last_splits:
+        if known is loaded and (where, format) == (device, fast):
+            return splits
+    _last_splits[:] = [(loaded, device, fast, _resident(loaded, device, fast))]
+    return _last_splits[0][-1]
 
 
 @torch.inference_mode()

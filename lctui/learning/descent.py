@@ -53,16 +53,23 @@ class Descent:
     """
 
     def __init__(
-        self, w: Tensor, grad: Tensor, gradient: Gradient, trainable: Tensor, settings: SgdSettings, *, fused: bool
+        self,
+        w: Tensor,
+        grad: Tensor,
+        gradient: Gradient,
+        trainable: Tensor,
+        settings: SgdSettings,
+        *,
+        fused: bool | None = None,
     ) -> None:
-        """`trainable` [P] is 0 where weight decay must not reach.  `fused`: by torch's kernel, for a CPU."""
+        """`trainable` [P] is 0 where weight decay must not reach.  `fused`: by torch's kernel; on a CPU by default."""
         self.w, self.grad, self.gradient, self.trainable, self.settings = w, grad, gradient, trainable, settings
         self.velocity = torch.zeros_like(w)
         self.lr = w.new_zeros(len(w), 1)
         self.penalty: Penalty | None = None
         self._room_for_penalty: Penalty | None = None
         self.loss_sum = torch.zeros(len(w), dtype=torch.float64, device=w.device)
-        self._rates, self._fused = [0.0] * len(w), fused
+        self._rates, self._fused = [0.0] * len(w), not w.is_cuda if fused is None else fused
 
     def set_rates(self, rates: list[float]) -> None:
         """The learning rate of every net."""

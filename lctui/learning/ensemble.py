@@ -86,8 +86,7 @@ class _Stack:
         size = min(batch_sizes(len(lead.data), lead.settings.batch_size))
         inputs, labels = lead.data.batch(torch.arange(size, device=w.device))
         gradient = stacked_gradient(lead.net, w, grad, inputs, labels, lead.kind)
-        fused = w.device.type == "cpu"
-        self.descent = Descent(w, grad, gradient, lead.net.trainable, lead.settings, fused=fused)
+        self.descent = Descent(w, grad, gradient, lead.net.trainable, lead.settings)
         self.batches = batches_of(self.descent, lead.data, [])
 
     def holds(self, trainers: list[Trainer]) -> bool:

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from lctui.learning.net import FlatNet
-from lctui.learning.precision import autocast
+from lctui.learning.precision import autocast, tensor_cores
 
 AGREEMENT = 1e-3
 """How far a stack's gradient may be from a single net's, relative to its norm, before it counts as wrong."""
@@ -68,9 +68,10 @@ def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, la
     net.module.train()
     kept = net.w.clone()
     try:
-        Stacked(net, w, grad, "float32")(inputs, labels)
-        net.w.copy_(w[0])
-        Autograd(net, "float32")(inputs, labels)
+        with tensor_cores("float32"):
+            Stacked(net, w, grad, "float32")(inputs, labels)
+            net.w.copy_(w[0])
+            Autograd(net, "float32")(inputs, labels)
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a net does that cannot be done for many at once

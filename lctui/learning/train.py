@@ -67,8 +67,7 @@ class Trainer:
         self.kind = arithmetic(self.settings.precision, self.net.device)
         gradient = gradient_of(self.net, self.data.shape, self.kind)
         w, grad = self.net.w[None], self.net.grad[None]
-        fused = self.net.device.type == "cpu"
-        self.descent = Descent(w, grad, gradient, self.net.trainable, self.settings, fused=fused)
+        self.descent = Descent(w, grad, gradient, self.net.trainable, self.settings)
         self.batches = batches_of(self.descent, self.data, [self.net])
 
     @property
