@@ -28,7 +28,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lctui.errors import BadInput, Exit, LctuiError, printable
-from lctui.export import labels
+from lctui.export import beyond, labels
 from lctui.export.plots import DRAWN, Figure, Series, pareto_front
 from lctui.runs import atomic
 
@@ -76,7 +76,7 @@ def draw(figure: Figure, path: Path) -> None:
         sheet = Sheet(figsize=_size(figure), layout="constrained")
         FigureCanvasAgg(sheet)
         axes = sheet.add_subplot()
-        _DRAW[figure.kind](sheet, axes, figure)
+        _DRAW[figure.kind](sheet, axes, beyond.clipped(figure))
         axes.set_title(_text(figure.title, 80))
         axes.set_xlabel(_text(figure.x_title))
         axes.set_ylabel(_text(figure.y_title))
@@ -94,7 +94,7 @@ def _size(figure: Figure) -> tuple[float, float]:
 
 def _outside(figure: Figure) -> bool:
     """Are there more series than a legend inside the axes could name without hiding some?"""
-    return len(figure.series) > 4
+    return len({each.name for each in figure.series}) > 4
 
 
 def _curve(sheet: Sheet, axes: Axes, figure: Figure) -> None:
@@ -102,6 +102,7 @@ def _curve(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     handles = [_line(axes, each, n, len(shown)) for n, each in enumerate(shown)] + _levels(axes, figure)
     _scale(axes, figure)
     _legend(sheet, axes, figure, handles)
+    _name_points(axes, shown)
 
 
 def _line(axes: Axes, series: Series, n: int, of: int) -> Artist:
@@ -133,7 +134,9 @@ def _scale(axes: Axes, figure: Figure) -> None:
         _decades(axes, "x", [x for x in xs if x > 0])
     elif figure.kind == "curve" and all(x == int(x) for x in xs):
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]))
-    if figure.log_y and any(y > 0 for y in ys):
+    if figure.y_range is not None:
+        beyond.scale(axes, figure, figure.y_range)
+    elif figure.log_y and any(y > 0 for y in ys):
         _decades(axes, "y", [y for y in ys if y > 0])
     elif ys and min(ys) >= 0 and min(ys) <= max(ys) / 2:
         axes.set_ylim(-0.03 * max(ys) if figure.kind != "histogram" else 0, 1.08 * max(ys) or 1)
@@ -150,14 +153,15 @@ def _decades(axes: Axes, which: str, values: Sequence[float]) -> None:
 
 
 def _pareto(sheet: Sheet, axes: Axes, figure: Figure) -> None:
-    shown = [each for each in figure.series if each.kind != "level"]
+    shown = [each for each in figure.series if each.kind not in ("level", "hollow", "bars")]
     points = [point for each in shown for point in zip(each.x, each.y, strict=True) if all(map(isfinite, point))]
-    front = pareto_front(points)
+    front = pareto_front(point for point in points if figure.y_range is None or point[1] <= figure.y_range[1])
     handles: list[Artist] = []
+    others = _beside_the_points(axes, figure, [each.name for each in shown])
     for n, each in enumerate(shown):
         colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
         for point in zip(each.x, each.y, strict=True):
-            face = colour if point in front else "white"
+            face = colour if point in front or others else "white"
             axes.plot(*point, color=colour, marker=marker, markerfacecolor=face, markersize=5.5, zorder=3)
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5.5))
     # Up to a point's ratio, its error can be had: the front climbs just after each point.
@@ -165,13 +169,34 @@ def _pareto(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     axes.plot([x for x, _ in front], [y for _, y in front], drawstyle="steps-pre", **style)
     levels = _levels(axes, figure)
     _scale(axes, figure)
-    names = [each.name for each in shown] if len(shown) > 1 else []
-    kept = (handles if names else []) + [Line2D([], [], **style), *levels]
-    named = [*names, "Pareto front", *(each.name for each in figure.series if each.kind == "level")]
+    names = [each.name for each in shown] if len(shown) > 1 or others else []
+    kept = (handles if names else []) + others + [Line2D([], [], **style), *levels]
+    named = [*names, *["published"][: len(others)], "Pareto front"]
+    named += [each.name for each in figure.series if each.kind == "level"]
     _legend(sheet, axes, figure, kept, named)
-    labelled = [(x, y, name) for each in shown for x, y, name in zip(each.x, each.y, each.labels, strict=False)]
-    if len(labelled) <= _MANY:
-        labels.place(axes, [(x, y, _text(name, 28)) for x, y, name in labelled], front)
+    _name_points(axes, shown, front)
+
+
+def _name_points(axes: Axes, shown: Sequence[Series], front: Sequence[tuple[float, float]] = ()) -> None:
+    points = [point for each in shown for point in zip(each.x, each.y, each.labels, strict=False) if point[2]]
+    if points and len(points) <= _MANY:
+        labels.place(axes, [(x, y, _text(name, 28)) for x, y, name in points], front)
+
+
+def _beside_the_points(axes: Axes, figure: Figure, names: Sequence[str]) -> list[Artist]:
+    """Deviations, and points that others published, hollow; returns what the legend shows of the latter."""
+    for each in figure.series:
+        n = names.index(each.name) if each.name in names else len(names)
+        colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
+        if each.kind == "bars":
+            axes.vlines(each.x[::2], each.y[::2], each.y[1::2], color=colour, linewidth=0.9, zorder=2.4)
+        elif each.kind == "hollow":
+            style: dict[str, Any] = {"markerfacecolor": "white", "markersize": 6.5, "linestyle": "none"}
+            axes.plot(each.x, each.y, color=colour, marker=marker, zorder=2.6, **style)
+    hollow: dict[str, Any] = {"marker": _MARKERS[0], "markerfacecolor": "white", "linestyle": "none"}
+    if any(each.kind == "hollow" for each in figure.series):
+        return [Line2D([], [], color="0.35", markersize=6.5, **hollow)]
+    return []
 
 
 def _confusion(sheet: Sheet, axes: Axes, figure: Figure) -> None:

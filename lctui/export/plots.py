@@ -22,7 +22,7 @@ from lctui.runs.log import finite
 from lctui.runs.store import Run
 
 Kind = Literal["curve", "pareto", "confusion", "histogram"]
-Mark = Literal["line", "points", "step", "level", "stems"]
+Mark = Literal["line", "points", "hollow", "bars", "step", "level", "stems"]
 
 DRAWN = ("png", "svg")
 """The formats that a figure can be drawn in."""
@@ -35,8 +35,9 @@ class Series:
     """Points with a name.
 
     `step` is a histogram's outline: `x` are its edges, one more than `y`.  `level` is a horizontal line at `y[0]`,
-    `stems` are vertical lines at `x`, up to `y`.  `labels` name the points, if anything does.  Columns of a history,
-    which another thread may be adding to, are copied, and cut to one length.
+    `stems` are vertical lines at `x`, up to `y`.  Beside the points of that name, `hollow` are others' points, which
+    make no front, and `bars` deviations: two points a bar, its foot and its head.  `labels` name the points, if
+    anything does.  Columns of a history, which another thread may be adding to, are copied, and cut to one length.
     """
 
     name: str
@@ -54,7 +55,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: `series` for all kinds but `confusion`, whose `matrix` counts rows (true) by columns (predicted)."""
+    """A figure: `series` for all kinds but `confusion`, whose `matrix` counts rows (true) by columns (predicted).
+
+    What lies outside `y_range`, if there is one, is drawn at its edge, with its value written beside it.
+    """
 
     kind: Kind
     title: str = ""
@@ -65,6 +69,7 @@ class Figure:
     series: tuple[Series, ...] = ()
     classes: tuple[str, ...] = ()
     matrix: tuple[tuple[float, ...], ...] = ()
+    y_range: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready: a number that is not finite, which JSON does not know, becomes null."""
@@ -94,7 +99,9 @@ class Figure:
             given: dict[str, Any] = {field.name: record[field.name] for field in fields(cls)}
             series = tuple(_series(each) for each in given["series"])
             matrix = tuple(tuple(map(float, row)) for row in given["matrix"])
-            figure = cls(**given | {"series": series, "classes": tuple(given["classes"]), "matrix": matrix})
+            low_high = None if given["y_range"] is None else tuple(map(float, given["y_range"]))
+            made = {"series": series, "classes": tuple(given["classes"]), "matrix": matrix, "y_range": low_high}
+            figure = cls(**given | made)
         except (TypeError, KeyError, ValueError) as error:
             raise BadInput.one("", "figure", f"is not one: {type(error).__name__}: {error}") from None
         figure.check()
@@ -111,6 +118,10 @@ class Figure:
             if each.kind != "level" and len(each.x) != len(each.y) + edges:
                 rule = "one x more than y" if edges else "as many x as y"
                 raise BadInput.one("", f"figure.series.{n}", f"must have {rule}, got {len(each.x)} and {len(each.y)}")
+            if each.kind == "bars" and len(each.x) % 2:
+                raise BadInput.one("", f"figure.series.{n}", f"must have two points a bar, got {len(each.x)}")
+        if self.y_range is not None and (len(self.y_range) != 2 or not self.y_range[0] < self.y_range[1]):
+            raise BadInput.one("", "figure.y_range", "must be a lower and a higher number")
         if any(len(row) != len(self.matrix) for row in self.matrix) or len(self.classes) != len(self.matrix):
             raise BadInput.one("", "figure.matrix", "must be square, with as many classes as rows")
 

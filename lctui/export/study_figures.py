@@ -1,0 +1,153 @@
+"""A study's figures as values: error and accuracy against compression ratio, the reference's training, confusion.
+
+Owns what is drawn of which rows, and what is left out because it has not been run.  Draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lctui.export.plots import Figure, Series
+from lctui.export.study_insight import Answers, Question
+from lctui.export.study_numbers import Measured
+from lctui.runs import atomic
+from lctui.runs.store import Run
+from lctui.scheme.layout import LayoutFigure
+
+OURS = "this study"
+_NAMED = 20
+"""More points than this go without their rows' names."""
+_GAP_TIMES, _GAP_POINTS = 5, 10
+"""Errors are far apart, and the axis is broken between them, where the next is so many times and points as high."""
+
+Groups = Mapping[str, Sequence[Measured]]
+
+
+def with_ratio(rows: Sequence[Measured]) -> list[Measured]:
+    """The rows that have both an error and a ratio."""
+    return [row for row in rows if row.mean("test_error_pct") is not None and row.mean("compression_ratio") is not None]
+
+
+def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
+    """Test error against ratio, a series a group, published points hollow; None if nothing has been run."""
+    found = {name or OURS: with_ratio(rows) for name, rows in groups.items()}
+    found = {name: rows for name, rows in found.items() if rows}
+    if not found:
+        return None
+    named = sum(map(len, found.values())) <= _NAMED
+    series = [_points(name, rows, named) for name, rows in found.items()]
+    series += [bars for name, rows in found.items() if (bars := _bars(name, rows)).x]
+    series += [others for name, rows in groups.items() if (others := _published(name or OURS, rows)).x]
+    levels = _reference_levels([row for rows in found.values() for row in rows])
+    x = [x for each in series for x in each.x]
+    wide = max(x) > 10 * min(x)
+    errors = [y for each in series if each.kind != "bars" for y in each.y]
+    broken = _range(errors)
+    tall = broken is None and min(errors) > 0 and max(errors) > 20 * min(errors)
+    titles = (layout.title, "compression ratio", "test error (%)")
+    return Figure("pareto", *titles, log_x=wide, log_y=tall, series=(*series, *levels), y_range=broken)
+
+
+def _points(name: str, rows: Sequence[Measured], named: bool) -> Series:
+    x, y = (tuple(row.mean(what) or 0.0 for row in rows) for what in ("compression_ratio", "test_error_pct"))
+    return Series(name, x, y, "points", tuple(row.name for row in rows) if named else ())
+
+
+def _bars(name: str, rows: Sequence[Measured]) -> Series:
+    """One standard deviation up and down, where there are several seeds."""
+    x, y = [], []
+    for row in rows:
+        error, ratio = row.spread("test_error_pct"), row.mean("compression_ratio")
+        if error is not None and ratio is not None and error.sd:
+            x += [ratio, ratio]
+            y += [max(0.0, error.mean - error.sd), error.mean + error.sd]
+    return Series(name, tuple(x), tuple(y), "bars")
+
+
+def _published(name: str, rows: Sequence[Measured]) -> Series:
+    pairs = [(row.published("compression_ratio"), row.published("test_error_pct")) for row in rows]
+    both = [(x, y) for x, y in pairs if x is not None and y is not None]
+    return Series(name, tuple(x for x, _ in both), tuple(y for _, y in both), "hollow")
+
+
+def _reference_levels(rows: Sequence[Measured], accuracy: bool = False) -> list[Series]:
+    """The references' mean test errors (or accuracies), one a net."""
+    found: dict[str, float] = {}
+    for row in rows:
+        error = row.spread("test_error_pct", "reference")
+        if error is not None:
+            found.setdefault(row.scheme.model.factory, error.mean)
+    names = {net: f"reference ({net})" if len(found) > 1 else "reference" for net in found}
+    return [Series(names[net], (), (100 - e if accuracy else e,), "level") for net, e in found.items()]
+
+
+def _range(errors: Sequence[float]) -> tuple[float, float] | None:
+    """Where the error axis ends, if a few large errors (nets at chance level) would press the others to its foot."""
+    ordered = sorted(errors)
+    for n, (low, high) in enumerate(pairwise(ordered), 1):
+        if high >= max(_GAP_TIMES * low, low + _GAP_POINTS) and 2 * n >= len(ordered):
+            return (0.0 if ordered[0] < low / 2 else ordered[0] - 0.1 * (low - ordered[0] or low), 1.06 * low or 1.0)
+    return None
+
+
+def accuracy(layout: LayoutFigure, groups: Groups) -> Figure | None:
+    """Test accuracy against ratio, a line a group, and the accuracy of each reference."""
+    found = {name or OURS: sorted(with_ratio(rows), key=_ratio) for name, rows in groups.items()}
+    found = {name: rows for name, rows in found.items() if rows}
+    if not found:
+        return None
+    series = []
+    for name, rows in found.items():
+        y = tuple(100 - (row.mean("test_error_pct") or 0.0) for row in rows)
+        series.append(Series(name, tuple(map(_ratio, rows)), y, labels=("",) * len(rows)))
+    levels = _reference_levels([row for rows in found.values() for row in rows], accuracy=True)
+    errors = _range([100 - y for each in (*series, *levels) for y in each.y])
+    x = [x for each in series for x in each.x]
+    return Figure(
+        "curve",
+        layout.title,
+        "compression ratio",
+        "test accuracy (%)",
+        log_x=max(x) > 10 * min(x),
+        series=(*series, *levels),
+        y_range=None if errors is None else (100 - errors[1], 100 - errors[0]),
+    )
+
+
+def _ratio(row: Measured) -> float:
+    return row.mean("compression_ratio") or 0.0
+
+
+def training(layout: LayoutFigure, rows: Sequence[Measured], home: Path) -> Figure | None:
+    """Train and validation accuracy of the first run's reference by epoch; None where its history is gone."""
+    history = next((found for row in rows for run in row.runs if (found := reference_history(run, home))), [])
+    series = []
+    for split in ("train", "validation"):
+        pairs = [(epoch.get("epoch"), epoch.get(f"{split}_error_pct")) for epoch in history]
+        known = [(x, 100 - y) for x, y in pairs if x is not None and y is not None]
+        if known:
+            series.append(Series(split, tuple(x for x, _ in known), tuple(y for _, y in known)))
+    return Figure("curve", layout.title, "epoch", "accuracy (%)", series=tuple(series)) if series else None
+
+
+def reference_history(run: Run, home: Path) -> list[dict[str, Any]]:
+    """The epochs in which a run's reference was trained, whichever run trained it; empty where nobody knows."""
+    events = run.events()
+    keys = [event.get("reference") for event in events if event["event"] == "reference_finished"]
+    record = atomic.read_json(home / "references" / str(keys[-1]) / "reference.json") if keys else None
+    if isinstance(record, dict) and isinstance(record.get("history"), list):
+        return list(record["history"])
+    return [event for event in events if event["event"] == "reference_epoch"]
+
+
+def confusion(layout: LayoutFigure, answers: Answers, question: Question) -> Figure | None:
+    """The confusion matrix of a net on test images; None where the net could not be asked."""
+    found = answers.matrices.get(question)
+    if found is None:
+        return None
+    matrix = tuple(tuple(map(float, row)) for row in found["matrix"])
+    classes = tuple(map(str, found["classes"]))
+    return Figure("confusion", layout.title, "predicted class", "true class", classes=classes, matrix=matrix)

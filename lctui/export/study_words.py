@@ -1,0 +1,207 @@
+"""A study in words: what was done to a layer, mean and deviation, schedules, seeds and devices.
+
+Owns the wording and the rounding; computes nothing that is not in the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from lctui.export.study_numbers import Learned, Measured, Spread
+from lctui.runs.store import Run
+from lctui.scheme.compressions import LowRank, Prune, PruneNM, PruneStructured, members
+from lctui.scheme.models import Reference, Scheme
+
+FEW = 6
+
+
+def brief(value: float) -> str:
+    """A setting as people write it: 2.5e-9, 104, 0.05."""
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
+
+
+def percent(value: float) -> str:
+    """With two digits."""
+    return f"{value:.2f}"
+
+
+def ratio(value: float) -> str:
+    """With one digit, below ten with two."""
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def count(value: float) -> str:
+    """Whole, in groups of three digits."""
+    return f"{value:,.0f}"
+
+
+def spread(found: Spread | None, form: Callable[[float], str]) -> str | None:
+    """A mean and its standard deviation; counts that agree in all seeds stay counts."""
+    if found is None:
+        return None
+    if found.sd is None or (form is count and found.sd == 0):
+        return form(found.mean)
+    deviation = form(found.sd) if form is not ratio else f"{found.sd:.{1 if found.mean >= 9.995 else 2}f}"
+    return f"{form(found.mean)} ± {deviation}"
+
+
+def signed(value: float | None, form: Callable[[float], str]) -> str | None:
+    """A difference: with its sign, a minus as long as the plus."""
+    if value is None:
+        return None
+    text = form(abs(value))
+    return text if not any(sign in "123456789" for sign in text) else f"{'−' if value < 0 else '+'}{text}"
+
+
+def done(task: Learned) -> str:
+    """What was done to a layer, with its setting and what was learned."""
+    how = members(task.how)
+    # Of a sum, a result does not say which member learned what.
+    words = " + ".join(_word(each, task if len(how) == 1 else None) for each in how)
+    return words if len(task.layers) <= 1 else f"{words} (joint: {', '.join(task.layers)})"
+
+
+def _word(how: Any, task: Learned | None) -> str:
+    match how:
+        case Prune():
+            return _prune(how, task)
+        case PruneStructured():
+            kept = f"{how.kappa} groups" if how.kappa is not None else f"{brief(100 * (how.fraction or 0))} % of groups"
+            return f"prune to {kept}"
+        case PruneNM():
+            return f"prune {how.n}:{how.m}"
+        case LowRank():
+            return _low_rank(how, task)
+    return _quantize(how)
+
+
+def _prune(how: Prune, task: Learned | None) -> str:
+    kept = _learned(task, "nonzeros", lambda value: f"{value:,}")
+    if how.kappa is not None:
+        said = f"prune κ={brief(how.kappa) if how.norm == 'l1' else how.kappa}"
+    elif how.fraction is not None:
+        said = f"prune to {brief(100 * how.fraction)} %" + (f" (κ={kept})" if kept else "")
+    else:
+        said = f"prune α={brief(how.alpha or 0)}" + (f" ({kept} kept)" if kept else "")
+    return said + (", l1" if how.norm == "l1" else "") + (f", k={how.k}" if how.k is not None else "")
+
+
+def _low_rank(how: LowRank, task: Learned | None) -> str:
+    if how.rank != "auto":
+        said = f"rank {how.rank}"
+    else:
+        said = f"rank {_learned(task, 'rank', str) or 'learned'} (α={brief(how.alpha or 0)})"
+    defaults = {name: field.default for name, field in LowRank.model_fields.items()}
+    odd = {"criterion": how.criterion, "conv_scheme": how.conv_scheme, "bits": f"{how.bits} bits"}
+    said += "".join(f", {text}" for name, text in odd.items() if getattr(how, name) != defaults[name])
+    return said if how.normalize else f"{said}, not normalised"
+
+
+def _quantize(how: Any) -> str:
+    match how.codebook:
+        case "adaptive":
+            return f"k={how.k}"
+        case "fixed":
+            return f"{len(how.values)} fixed values"
+        case "powers_of_two":
+            return f"powers of two to 1/{2**how.c}" + (", scaled" if how.scaled else "")
+    return f"{how.codebook}" + ("" if how.scaled else ", ±1")
+
+
+def _learned(task: Learned | None, name: str, form: Callable[[int], str]) -> str:
+    """A learned count, seed by seed where they differ; empty where nothing was learned."""
+    found = task.spread(name) if task is not None else None
+    if found is None:
+        return ""
+    values = [form(int(value)) for value in found.values]
+    return values[0] if len(set(values)) == 1 else "/".join(values)
+
+
+def schedule(scheme: Scheme) -> str:
+    """How a scheme compresses: LC steps, and what an L step is."""
+    if not scheme.compress:
+        return "no compression"
+    step, mu = scheme.l_step, scheme.lc.mu
+    # What was learned at another schedule of μ is another result, too.
+    return (
+        f"{plural(mu.steps, 'LC step')} (μ from {brief(mu.start)}, × {brief(mu.factor)} a step), "
+        f"{plural(step.epochs, 'epoch')} an L step, lr {brief(step.lr)} × {brief(step.lr_decay)} a step, "
+        f"batch {step.batch_size}"
+    )
+
+
+def trained(block: Reference) -> str:
+    """How a reference was trained."""
+    momentum = f"momentum {brief(block.momentum)}" + (" with Nesterov" if block.nesterov else "")
+    decay = f"weight decay {brief(block.weight_decay)}"
+    rate = f"lr {brief(block.lr)} × {brief(block.lr_decay)} an epoch"
+    return f"{plural(block.epochs, 'epoch')}, batch {block.batch_size}, {rate}, {momentum}, {decay}"
+
+
+def by_value(rows: Sequence[Measured], value: Callable[[Measured], str]) -> str:
+    """What all rows have in common, or each value with the rows that have it: the most frequent last, as "others"."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(value(row), []).append(row.name)
+    if len(groups) < 2:
+        return next(iter(groups), "")
+    ordered = sorted(groups.items(), key=lambda item: len(item[1]))
+    said = [f"{listed(names)}: {text}" for text, names in ordered[:-1]]
+    return "; ".join([*said, f"the others: {ordered[-1][0]}"])
+
+
+def seeds(rows: Sequence[Measured]) -> str:
+    """What the numbers are means of."""
+    most = max((len(row.row.schemes) for row in rows), default=1)
+    if most == 1:
+        one = sorted({row.scheme.seed for row in rows})
+        return f"One run a row, {'seed' if len(one) == 1 else 'seeds'} {listed(map(str, one))}."
+    values = list(dict.fromkeys(scheme.seed for row in rows for scheme in row.row.schemes))
+    return (
+        f"Mean ± sample standard deviation over n = {most} seeds ({listed(map(str, values))}); "
+        "counts on which all seeds agree stand alone."
+    )
+
+
+def devices(runs: Iterable[Run]) -> str:
+    """What the runs ran on."""
+    found: dict[str, int] = {}
+    for run in runs:
+        name = device(run.read("meta.json"))
+        found[name] = found.get(name, 0) + 1
+    if len(found) < 2:
+        return next(iter(found), "")
+    return "; ".join(f"{name} ({plural(n, 'run')})" for name, n in sorted(found.items()))
+
+
+def device(meta: Mapping[str, Any]) -> str:
+    """A run's device, with the threads of a CPU."""
+    name = str(meta.get("device_name") or meta.get("device") or "unknown device")
+    threads = meta.get("threads")
+    return f"{name}, {plural(threads, 'thread')}" if meta.get("device") == "cpu" and isinstance(threads, int) else name
+
+
+def caption(rows: Sequence[Measured], published: str) -> str:
+    """What the numbers of a table are: seeds, schedule, device, and how the published ones were made."""
+    said = [seeds(rows), f"{_capital(by_value(rows, lambda row: schedule(row.scheme)))}."]
+    if ran := devices(run for row in rows for run in row.runs):
+        said.append(f"Run on {ran}.")
+    if published and any(row.row.published for row in rows):
+        said.append(f"{_capital(published.strip().rstrip('.'))}.")
+    return " ".join(said)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def plural(n: int, what: str) -> str:
+    """A count of things: 1 epoch, 4 epochs."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def listed(names: Iterable[str], most: int = 10**9) -> str:
+    """Names, as many as there is room for."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
