@@ -115,9 +115,8 @@ class _Writing:
     def _write_tables(self, tables: Mapping[str, Both], formats: Sequence[str]) -> list[Path]:
         if self.study.candidates:
             tables = {**tables, "search": study_tables.search_table(self.study.candidates)}
-        return [
-            self._table(f"{stem}.{name}", table.for_format(name)) for name in formats for stem, table in tables.items()
-        ]
+        files = {f"{stem}.{name}": table.for_format(name) for name in formats for stem, table in tables.items()}
+        return [self._table(name, table) for name, table in files.items()]
 
     def _write_numbers(self, figures: Mapping[str, Figure | None], formats: Sequence[str]) -> list[Path]:
         """What programs read: all rows, what figures draw, and where each number is from."""
@@ -181,5 +180,9 @@ class _Writing:
 
     def _text(self, name: str, text: str) -> Path:
         path = self.folder / name
-        atomic.replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+        atomic.replace(path, lambda temporary: _write_text(temporary, text))
         return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")

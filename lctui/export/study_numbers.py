@@ -95,7 +95,7 @@ class Measured:
         return tuple(run.read("result.json") for run in self.runs)
 
     def spread(self, name: str, block: str = "final") -> Spread | None:
-        """A number of a block of the results, over the seeds; errors of a run that only trains the reference are its."""
+        """A number of a block of the results, over the seeds; a run that only trains a reference ends with it."""
         return Spread.of([_block(result, block).get(name) for result in self.results])
 
     def mean(self, name: str) -> float | None:
