@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from math import isfinite
@@ -77,7 +78,8 @@ def draw(figure: Figure, path: Path) -> None:
         FigureCanvasAgg(sheet)
         axes = sheet.add_subplot()
         _DRAW[figure.kind](sheet, axes, beyond.clipped(figure))
-        axes.set_title(_text(figure.title, 80))
+        beyond.label(axes, figure)
+        axes.set_title(textwrap.fill(_text(figure.title, 80), 60))
         axes.set_xlabel(_text(figure.x_title))
         axes.set_ylabel(_text(figure.y_title))
         metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": "lctui"}
@@ -94,7 +96,8 @@ def _size(figure: Figure) -> tuple[float, float]:
 
 def _outside(figure: Figure) -> bool:
     """Are there more series than a legend inside the axes could name without hiding some?"""
-    return len({each.name for each in figure.series}) > 4
+    hollow = any(each.kind == "hollow" for each in figure.series)  # they are named too, and so is the front
+    return len({each.name for each in figure.series}) + 2 * hollow > 4
 
 
 def _curve(sheet: Sheet, axes: Axes, figure: Figure) -> None:
@@ -102,7 +105,6 @@ def _curve(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     handles = [_line(axes, each, n, len(shown)) for n, each in enumerate(shown)] + _levels(axes, figure)
     _scale(axes, figure)
     _legend(sheet, axes, figure, handles)
-    _name_points(axes, shown)
 
 
 def _line(axes: Axes, series: Series, n: int, of: int) -> Artist:
@@ -161,7 +163,7 @@ def _pareto(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     for n, each in enumerate(shown):
         colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
         for point in zip(each.x, each.y, strict=True):
-            face = colour if point in front or others else "white"
+            face = colour if point in front or each.kind == "solid" else "white"
             axes.plot(*point, color=colour, marker=marker, markerfacecolor=face, markersize=5.5, zorder=3)
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5.5))
     # Up to a point's ratio, its error can be had: the front climbs just after each point.
@@ -174,13 +176,9 @@ def _pareto(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     named = [*names, *["published"][: len(others)], "Pareto front"]
     named += [each.name for each in figure.series if each.kind == "level"]
     _legend(sheet, axes, figure, kept, named)
-    _name_points(axes, shown, front)
-
-
-def _name_points(axes: Axes, shown: Sequence[Series], front: Sequence[tuple[float, float]] = ()) -> None:
-    points = [point for each in shown for point in zip(each.x, each.y, each.labels, strict=False) if point[2]]
-    if points and len(points) <= _MANY:
-        labels.place(axes, [(x, y, _text(name, 28)) for x, y, name in points], front)
+    labelled = [(x, y, name) for each in shown for x, y, name in zip(each.x, each.y, each.labels, strict=False)]
+    if len(labelled) <= _MANY:
+        labels.place(axes, [(x, y, _text(name, 28)) for x, y, name in labelled], front)
 
 
 def _beside_the_points(axes: Axes, figure: Figure, names: Sequence[str]) -> list[Artist]:

@@ -22,7 +22,7 @@ from lctui.runs.log import finite
 from lctui.runs.store import Run
 
 Kind = Literal["curve", "pareto", "confusion", "histogram"]
-Mark = Literal["line", "points", "hollow", "bars", "step", "level", "stems"]
+Mark = Literal["line", "points", "solid", "hollow", "bars", "step", "level", "stems"]
 
 DRAWN = ("png", "svg")
 """The formats that a figure can be drawn in."""
@@ -35,9 +35,10 @@ class Series:
     """Points with a name.
 
     `step` is a histogram's outline: `x` are its edges, one more than `y`.  `level` is a horizontal line at `y[0]`,
-    `stems` are vertical lines at `x`, up to `y`.  Beside the points of that name, `hollow` are others' points, which
-    make no front, and `bars` deviations: two points a bar, its foot and its head.  `labels` name the points, if
-    anything does.  Columns of a history, which another thread may be adding to, are copied, and cut to one length.
+    `stems` are vertical lines at `x`, up to `y`.  In a `pareto`, `points` are filled if they are on the front, `solid`
+    ones always; beside those of the same name, `hollow` are others' points, which make no front, and `bars` are
+    deviations: two points a bar, its foot and its head.  `labels` name the points, if anything does.  Columns of a
+    history, which another thread may be adding to, are copied, and cut to one length.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Series:
 class Figure:
     """A figure: `series` for all kinds but `confusion`, whose `matrix` counts rows (true) by columns (predicted).
 
-    What lies outside `y_range`, if there is one, is drawn at its edge, with its value written beside it.
+    What lies outside `y_range`, if there is one, is drawn in a strip at its edge.
     """
 
     kind: Kind

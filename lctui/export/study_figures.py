@@ -41,7 +41,7 @@ def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
     series = [_points(name, rows, named) for name, rows in found.items()]
     series += [bars for name, rows in found.items() if (bars := _bars(name, rows)).x]
     series += [others for name, rows in groups.items() if (others := _published(name or OURS, rows)).x]
-    levels = _reference_levels([row for rows in found.values() for row in rows])
+    levels = _reference_levels(found)
     x = [x for each in series for x in each.x]
     wide = max(x) > 10 * min(x)
     errors = [y for each in series if each.kind != "bars" for y in each.y]
@@ -53,7 +53,7 @@ def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
 
 def _points(name: str, rows: Sequence[Measured], named: bool) -> Series:
     x, y = (tuple(row.mean(what) or 0.0 for row in rows) for what in ("compression_ratio", "test_error_pct"))
-    return Series(name, x, y, "points", tuple(row.name for row in rows) if named else ())
+    return Series(name, x, y, "solid", tuple(row.name for row in rows) if named else ())
 
 
 def _bars(name: str, rows: Sequence[Measured]) -> Series:
@@ -73,15 +73,16 @@ def _published(name: str, rows: Sequence[Measured]) -> Series:
     return Series(name, tuple(x for x, _ in both), tuple(y for _, y in both), "hollow")
 
 
-def _reference_levels(rows: Sequence[Measured], accuracy: bool = False) -> list[Series]:
-    """The references' mean test errors (or accuracies), one a net."""
-    found: dict[str, float] = {}
-    for row in rows:
-        error = row.spread("test_error_pct", "reference")
-        if error is not None:
-            found.setdefault(row.scheme.model.factory, error.mean)
-    names = {net: f"reference ({net})" if len(found) > 1 else "reference" for net in found}
-    return [Series(names[net], (), (100 - e if accuracy else e,), "level") for net, e in found.items()]
+def _reference_levels(groups: Groups, accuracy: bool = False) -> list[Series]:
+    """The references' mean test errors (or accuracies), one a net, named after the first group that has it."""
+    found: dict[str, tuple[str, float]] = {}
+    for name, rows in groups.items():
+        for row in rows:
+            error = row.spread("test_error_pct", "reference")
+            if error is not None:
+                found.setdefault(row.scheme.model.factory, (name, 100 - error.mean if accuracy else error.mean))
+    alone = len(found) == 1
+    return [Series("reference" if alone else f"reference of {name}", (), (y,), "level") for name, y in found.values()]
 
 
 def _range(errors: Sequence[float]) -> tuple[float, float] | None:
@@ -102,8 +103,8 @@ def accuracy(layout: LayoutFigure, groups: Groups) -> Figure | None:
     series = []
     for name, rows in found.items():
         y = tuple(100 - (row.mean("test_error_pct") or 0.0) for row in rows)
-        series.append(Series(name, tuple(map(_ratio, rows)), y, labels=("",) * len(rows)))
-    levels = _reference_levels([row for rows in found.values() for row in rows], accuracy=True)
+        series.append(Series(name, tuple(map(_ratio, rows)), y))
+    levels = _reference_levels(found, accuracy=True)
     errors = _range([100 - y for each in (*series, *levels) for y in each.y])
     x = [x for each in series for x in each.x]
     return Figure(

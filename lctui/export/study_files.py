@@ -94,23 +94,20 @@ class _Writing:
 
     def all(self, formats: Sequence[str], drawn: Sequence[str]) -> list[Path]:
         """Every file; the report is the first."""
-        captions = {each.name: words.caption(_of(each.rows, self.rows), self.layout.published) for each in self._tables}
-        tables = {each.name: self._rows_table(each, captions[each.name]) for each in self._tables}
+        listed = [self._rows_table(each) for each in self.layout.tables]
         figures = {each.name: self._figure(each) for each in self.layout.figures}
         written = [name for name in formats if name in WRITERS]
+        tables = {layout.name: table for layout, table, _ in listed}
         paths = self._write_tables(tables, written) + self._write_numbers(figures, written)
         paths += self._draw({name: figure for name, figure in figures.items() if figure is not None}, drawn)
         shown = [self._shown(each, figures[each.name], drawn) for each in self.layout.figures]
-        listed = [(each, tables[each.name], captions[each.name]) for each in self._tables]
         report = Report(self.study, self.layout, self.rows, listed, shown)
         return [self._text("report.md", report.text()), *paths]
 
-    @property
-    def _tables(self) -> tuple[LayoutTable, ...]:
-        return self.layout.tables
-
-    def _rows_table(self, layout: LayoutTable, caption: str) -> Both:
-        return study_tables.rows_table(f"{layout.title}. {caption}", _of(layout.rows, self.rows))
+    def _rows_table(self, layout: LayoutTable) -> tuple[LayoutTable, Both, str]:
+        rows = _of(layout.rows, self.rows)
+        caption = words.table_caption(rows, self.layout.published)
+        return layout, study_tables.rows_table(f"{layout.title}. {caption}", rows), caption
 
     def _write_tables(self, tables: Mapping[str, Both], formats: Sequence[str]) -> list[Path]:
         if self.study.candidates:
@@ -167,9 +164,9 @@ class _Writing:
         return Shown(layout, f"{layout.name}.{drawn[0]}", caption=caption)
 
     def _caption(self, layout: LayoutFigure, rows: Rows) -> str:
-        hollow = layout.plot == "pareto" and any(row.row.published for row in rows)
-        marks = "Hollow markers are the published numbers. " if hollow else ""
-        return marks + words.caption(rows, self.layout.published if hollow else "")
+        pareto = layout.plot == "pareto"
+        hollow = pareto and any(row.row.published for row in rows)
+        return words.figure_caption(rows, self.layout.published, bars=pareto, hollow=hollow)
 
     def _why_not(self, layout: LayoutFigure, rows: Rows) -> str:
         if not any(row.runs for row in rows):

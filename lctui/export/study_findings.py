@@ -115,4 +115,4 @@ def _difference(row: Measured) -> float:
 
 
 def _points(row: Measured) -> str:
-    return words.signed(row.difference("test_error_pct"), words.percent) or ""
+    return words.signed(row.difference("test_error_pct"), lambda value: f"{value:.3f}") or ""

@@ -67,7 +67,7 @@ def _word(how: Any, task: Learned | None) -> str:
         case Prune():
             return _prune(how, task)
         case PruneStructured():
-            kept = f"{how.kappa} groups" if how.kappa is not None else f"{brief(100 * (how.fraction or 0))} % of groups"
+            kept = f"{how.kappa} groups" if how.kappa is not None else f"{100 * (how.fraction or 0):.3g} % of groups"
             return f"prune to {kept}"
         case PruneNM():
             return f"prune {how.n}:{how.m}"
@@ -81,7 +81,7 @@ def _prune(how: Prune, task: Learned | None) -> str:
     if how.kappa is not None:
         said = f"prune κ={brief(how.kappa) if how.norm == 'l1' else how.kappa}"
     elif how.fraction is not None:
-        said = f"prune to {brief(100 * how.fraction)} %" + (f" (κ={kept})" if kept else "")
+        said = f"prune to {how.fraction * 100:.3g} %" + (f" (κ={kept})" if kept else "")
     else:
         said = f"prune α={brief(how.alpha or 0)}" + (f" ({kept} kept)" if kept else "")
     return said + (", l1" if how.norm == "l1" else "") + (f", k={how.k}" if how.k is not None else "")
@@ -152,16 +152,17 @@ def by_value(rows: Sequence[Measured], value: Callable[[Measured], str]) -> str:
 
 
 def seeds(rows: Sequence[Measured]) -> str:
-    """What the numbers are means of."""
+    """How many seeds there are of each row, and which."""
+    values = list(dict.fromkeys(scheme.seed for row in rows for scheme in row.row.schemes))
     most = max((len(row.row.schemes) for row in rows), default=1)
     if most == 1:
-        one = sorted({row.scheme.seed for row in rows})
-        return f"One run a row, {'seed' if len(one) == 1 else 'seeds'} {listed(map(str, one))}."
-    values = list(dict.fromkeys(scheme.seed for row in rows for scheme in row.row.schemes))
-    return (
-        f"Mean ± sample standard deviation over n = {most} seeds ({listed(map(str, values))}); "
-        "counts on which all seeds agree stand alone."
-    )
+        return f"one run a row, {'seed' if len(values) == 1 else 'seeds'} {listed(map(str, values), FEW)}"
+    return f"n = {most} seeds ({listed(map(str, values), FEW)})"
+
+
+def several(rows: Sequence[Measured]) -> bool:
+    """Are the numbers means over seeds?"""
+    return any(len(row.row.schemes) > 1 for row in rows)
 
 
 def devices(runs: Iterable[Run]) -> str:
@@ -182,14 +183,32 @@ def device(meta: Mapping[str, Any]) -> str:
     return f"{name}, {plural(threads, 'thread')}" if meta.get("device") == "cpu" and isinstance(threads, int) else name
 
 
-def caption(rows: Sequence[Measured], published: str) -> str:
+def table_caption(rows: Sequence[Measured], published: str) -> str:
     """What the numbers of a table are: seeds, schedule, device, and how the published ones were made."""
-    said = [seeds(rows), f"{_capital(by_value(rows, lambda row: schedule(row.scheme)))}."]
+    said = _capital(seeds(rows))
+    if several(rows):
+        said = f"Mean ± sample standard deviation, {seeds(rows)}; a count on which all seeds agree stands alone"
+    compared = any(row.row.published for row in rows)
+    differences = ["Δ is ours minus the published number, of errors in points of percent."] if compared else []
+    return " ".join([f"{said}.", *differences, *_made(rows, published if compared else "")])
+
+
+def figure_caption(rows: Sequence[Measured], published: str, *, bars: bool, hollow: bool) -> str:
+    """What the points of a figure are; `published` is said where hollow ones show published numbers."""
+    said = [f"{'Means over ' + seeds(rows) if several(rows) else _capital(seeds(rows))}."]
+    if bars and several(rows):
+        said.append("Bars are one standard deviation up and down.")
+    if hollow:
+        said.append("Hollow markers are the published numbers.")
+    return " ".join([*said, *_made(rows, published if hollow else "")])
+
+
+def _made(rows: Sequence[Measured], published: str) -> list[str]:
+    """How ours were made, on what, and how the published ones."""
+    said = [f"{_capital(by_value(rows, lambda row: schedule(row.scheme)))}."]
     if ran := devices(run for row in rows for run in row.runs):
         said.append(f"Run on {ran}.")
-    if published and any(row.row.published for row in rows):
-        said.append(f"{_capital(published.strip().rstrip('.'))}.")
-    return " ".join(said)
+    return [*said, f"{_capital(published.strip().rstrip('.'))}."] if published.strip() else said
 
 
 def _capital(text: str) -> str:
