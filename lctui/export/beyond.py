@@ -69,7 +69,8 @@ def label(axes: Axes, figure: Figure) -> None:
         return
     low, high = figure.y_range
     span, ticks = high - low, _ticks(low, high)
-    named = {tick: f"{tick:g}" for tick in ticks}
+    digits = max((len(f"{tick:.6g}".partition(".")[2]) for tick in ticks), default=0)
+    named = {tick: f"{tick:.{digits}f}" for tick in ticks}
     above, below = _beyond(figure, low, high)
     for values, place in ((above, high + (_FOOT + _HEIGHT / 2) * span), (below, low - (_FOOT + _HEIGHT / 2) * span)):
         if values:

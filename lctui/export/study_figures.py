@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,13 @@ def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
 
 def _points(name: str, rows: Sequence[Measured], named: bool) -> Series:
     x, y = (tuple(row.mean(what) or 0.0 for row in rows) for what in ("compression_ratio", "test_error_pct"))
-    return Series(name, x, y, "solid", tuple(row.name for row in rows) if named else ())
+    return Series(name, x, y, "solid", _short_names([row.name for row in rows]) if named else ())
+
+
+def _short_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names without the part of the study that all have in common."""
+    shared = commonprefix(list(names)).rpartition("/")
+    return tuple(name.removeprefix(shared[0] + shared[1]) for name in names)
 
 
 def _bars(name: str, rows: Sequence[Measured]) -> Series:
