@@ -32,12 +32,12 @@ def clipped(figure: Figure) -> Figure:
 
 def _beyond(figure: Figure, low: float, high: float) -> tuple[list[float], list[float]]:
     """The points' values above and below the range, ascending; a deviation ends at the range's edge."""
-    values = sorted({y for each in figure.series if each.kind != "bars" for y in each.y if isfinite(y)})
+    values = sorted({y for each in figure.series if each.kind != "spread" for y in each.y if isfinite(y)})
     return [y for y in values if y > high], [y for y in values if y < low]
 
 
 def _moved(series: Series, places: dict[float, float], low: float, high: float) -> Series:
-    if series.kind == "bars":
+    if series.kind == "spread":
         return replace(series, y=tuple(min(max(y, low), high) for y in series.y))
     return replace(series, y=tuple(places.get(y, y) for y in series.y))
 

@@ -155,7 +155,7 @@ def _decades(axes: Axes, which: str, values: Sequence[float]) -> None:
 
 
 def _pareto(sheet: Sheet, axes: Axes, figure: Figure) -> None:
-    shown = [each for each in figure.series if each.kind not in ("level", "hollow", "bars")]
+    shown = [each for each in figure.series if each.kind not in ("level", "hollow", "spread")]
     points = [point for each in shown for point in zip(each.x, each.y, strict=True) if all(map(isfinite, point))]
     front = pareto_front(point for point in points if figure.y_range is None or point[1] <= figure.y_range[1])
     handles: list[Artist] = []
@@ -186,7 +186,7 @@ def _beside_the_points(axes: Axes, figure: Figure, names: Sequence[str]) -> list
     for each in figure.series:
         n = names.index(each.name) if each.name in names else len(names)
         colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
-        if each.kind == "bars":
+        if each.kind == "spread":
             axes.vlines(each.x[::2], each.y[::2], each.y[1::2], color=colour, linewidth=0.9, zorder=2.4)
         elif each.kind == "hollow":
             style: dict[str, Any] = {"markerfacecolor": "white", "markersize": 6.5, "linestyle": "none"}

@@ -22,7 +22,7 @@ from lctui.runs.log import finite
 from lctui.runs.store import Run
 
 Kind = Literal["curve", "pareto", "confusion", "histogram"]
-Mark = Literal["line", "points", "solid", "hollow", "bars", "step", "level", "stems"]
+Mark = Literal["line", "points", "solid", "hollow", "spread", "step", "level", "stems"]
 
 DRAWN = ("png", "svg")
 """The formats that a figure can be drawn in."""
@@ -36,7 +36,7 @@ class Series:
 
     `step` is a histogram's outline: `x` are its edges, one more than `y`.  `level` is a horizontal line at `y[0]`,
     `stems` are vertical lines at `x`, up to `y`.  In a `pareto`, `points` are filled if they are on the front, `solid`
-    ones always; beside those of the same name, `hollow` are others' points, which make no front, and `bars` are
+    ones always; beside those of the same name, `hollow` are others' points, which make no front, and `spread` are
     deviations: two points a bar, its foot and its head.  `labels` name the points, if anything does.  Columns of a
     history, which another thread may be adding to, are copied, and cut to one length.
     """
@@ -119,7 +119,7 @@ class Figure:
             if each.kind != "level" and len(each.x) != len(each.y) + edges:
                 rule = "one x more than y" if edges else "as many x as y"
                 raise BadInput.one("", f"figure.series.{n}", f"must have {rule}, got {len(each.x)} and {len(each.y)}")
-            if each.kind == "bars" and len(each.x) % 2:
+            if each.kind == "spread" and len(each.x) % 2:
                 raise BadInput.one("", f"figure.series.{n}", f"must have two points a bar, got {len(each.x)}")
         if self.y_range is not None and (len(self.y_range) != 2 or not self.y_range[0] < self.y_range[1]):
             raise BadInput.one("", "figure.y_range", "must be a lower and a higher number")

@@ -45,7 +45,7 @@ def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
     levels = _reference_levels(found)
     x = [x for each in series for x in each.x]
     wide = max(x) > 10 * min(x)
-    errors = [y for each in series if each.kind != "bars" for y in each.y]
+    errors = [y for each in series if each.kind != "spread" for y in each.y]
     broken = _range(errors)
     tall = broken is None and min(errors) > 0 and max(errors) > 20 * min(errors)
     titles = (layout.title, "compression ratio", "test error (%)")
@@ -71,7 +71,7 @@ def _bars(name: str, rows: Sequence[Measured]) -> Series:
         if error is not None and ratio is not None and error.sd:
             x += [ratio, ratio]
             y += [max(0.0, error.mean - error.sd), error.mean + error.sd]
-    return Series(name, tuple(x), tuple(y), "bars")
+    return Series(name, tuple(x), tuple(y), "spread")
 
 
 def _published(name: str, rows: Sequence[Measured]) -> Series:
