@@ -21,8 +21,11 @@ from lctui.runs.follow import Columns, Follower
 from lctui.runs.log import finite
 from lctui.runs.store import Run
 
-Kind = Literal["curve", "pareto", "confusion", "histogram"]
-Mark = Literal["line", "points", "step", "level", "stems"]
+Kind = Literal["curve", "pareto", "confusion", "histogram", "bars"]
+Mark = Literal["line", "points", "step", "level", "stems", "place", "bar"]
+
+GUIDES = ("level", "place")
+"""Series that are one straight line through the axes."""
 
 DRAWN = ("png", "svg")
 """The formats that a figure can be drawn in."""
@@ -35,8 +38,9 @@ class Series:
     """Points with a name.
 
     `step` is a histogram's outline: `x` are its edges, one more than `y`.  `level` is a horizontal line at `y[0]`,
-    `stems` are vertical lines at `x`, up to `y`.  `labels` name the points, if anything does.  Columns of a history,
-    which another thread may be adding to, are copied, and cut to one length.
+    `place` a vertical one at `x[0]`; `stems` are vertical lines at `x`, up to `y`; `bar` has a bar of length `y` for
+    each of the figure's classes.  `labels` name the points, if anything does.  Columns of a history, which another
+    thread may be adding to, are copied, and cut to one length.
     """
 
     name: str
@@ -54,7 +58,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: `series` for all kinds but `confusion`, whose `matrix` counts rows (true) by columns (predicted)."""
+    """A figure: `series` for all kinds but `confusion`, whose `matrix` counts rows (true) by columns (predicted).
+
+    `bars` lie beside the names in `classes`, the first on top; labels of the first series stand below the names.
+    """
 
     kind: Kind
     title: str = ""
@@ -108,10 +115,13 @@ class Figure:
             if each.kind not in get_args(Mark):
                 raise BadInput.one("", f"figure.series.{n}.kind", f"must be one of {', '.join(get_args(Mark))}")
             edges = each.kind == "step"
-            if each.kind != "level" and len(each.x) != len(each.y) + edges:
+            if each.kind not in GUIDES and len(each.x) != len(each.y) + edges:
                 rule = "one x more than y" if edges else "as many x as y"
                 raise BadInput.one("", f"figure.series.{n}", f"must have {rule}, got {len(each.x)} and {len(each.y)}")
-        if any(len(row) != len(self.matrix) for row in self.matrix) or len(self.classes) != len(self.matrix):
+        if self.kind == "bars":
+            if any(len(each.y) != len(self.classes) for each in self.series):
+                raise BadInput.one("", "figure.series", "must have a bar for each class")
+        elif any(len(row) != len(self.matrix) for row in self.matrix) or len(self.classes) != len(self.matrix):
             raise BadInput.one("", "figure.matrix", "must be square, with as many classes as rows")
 
     def data(self) -> Table:
@@ -122,10 +132,11 @@ class Figure:
         """The columns of `data`."""
         if self.kind == "confusion":
             return Column("true"), *(Column(name, form="count") for name in self.classes)
+        across = Column("x", self.y_title) if self.kind == "bars" else Column("x", self.x_title, "number")
         return (
             Column("series"),
-            Column("x", self.x_title, "number"),
-            Column("y", self.y_title, "number"),
+            across,
+            Column("y", self.x_title if self.kind == "bars" else self.y_title, "number"),
             Column("label", detail=not any(each.labels for each in self.series)),
         )
 
@@ -136,7 +147,7 @@ class Figure:
                 yield name, *map(_whole, row)
         else:
             for each in self.series:
-                yield from _points(each)
+                yield from _points(each, self.classes if self.kind == "bars" else each.x)
 
 
 def _json_list(values: Sequence[Any]) -> Iterator[str]:
@@ -152,10 +163,10 @@ def _series(record: dict[str, Any]) -> Series:
     return Series(str(record["name"]), x, y, record["kind"], tuple(map(str, record["labels"])))
 
 
-def _points(series: Series) -> Iterable[tuple[str, float | None, float | None, str | None]]:
-    # An outline has one edge more than it has heights: the last stands alone.  A level has no x.
-    for n in range(max(len(series.x), len(series.y))):
-        x = series.x[n] if n < len(series.x) else None
+def _points(series: Series, across: Sequence[float] | Sequence[str]) -> Iterable[tuple[Cell, ...]]:
+    # An outline has one edge more than it has heights: the last stands alone.  A level has no x, a place no y.
+    for n in range(max(len(across), len(series.y))):
+        x = across[n] if n < len(across) else None
         y = series.y[n] if n < len(series.y) else None
         yield series.name, x, y, series.labels[n] if n < len(series.labels) else None
 
