@@ -1,4 +1,4 @@
-"""A study's figures as values: error and accuracy against compression ratio, the reference's training, confusion.
+"""A study's figures as values: error and accuracy against compression ratio, and those of a row's first run.
 
 Owns what is drawn of which rows, and what is left out because it has not been run.  Draws nothing.
 """
@@ -6,15 +6,16 @@ Owns what is drawn of which rows, and what is left out because it has not been r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from os.path import commonprefix
-from pathlib import Path
 from typing import Any
 
-from lctui.export.plots import Figure, Series
+from lctui.export.insides import codebook_figure, confusion_figure, singular_values_figure
+from lctui.export.plots import Figure, Series, run_figures
 from lctui.export.study_insight import Answers, Question
 from lctui.export.study_numbers import Measured
-from lctui.runs import atomic
+from lctui.export.tables import run_labels
+from lctui.export.training import history_of, layers_figure, reference_epochs, reference_figure
 from lctui.runs.store import Run
 from lctui.scheme.layout import LayoutFigure
 
@@ -23,6 +24,9 @@ _NAMED = 20
 """More points than this go without their rows' names."""
 _GAP_TIMES, _GAP_POINTS = 5, 10
 """Errors are far apart, and the axis is broken between them, where the next is so many times and points as high."""
+
+ASKED = ("confusion", "codebook", "singular_values")
+"""Plots that only the nets can tell."""
 
 Groups = Mapping[str, Sequence[Measured]]
 
@@ -58,9 +62,9 @@ def _points(name: str, rows: Sequence[Measured], named: bool) -> Series:
 
 
 def _short_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Names without the part of the study that all have in common."""
-    shared = commonprefix(list(names)).rpartition("/")
-    return tuple(name.removeprefix(shared[0] + shared[1]) for name in names)
+    """Names without the part of the study, where all are of the same."""
+    parts = {name.rpartition("/")[0] for name in names}
+    return tuple(name.rpartition("/")[2] for name in names) if len(parts) == 1 else tuple(names)
 
 
 def _bars(name: str, rows: Sequence[Measured]) -> Series:
@@ -129,33 +133,45 @@ def _ratio(row: Measured) -> float:
     return row.mean("compression_ratio") or 0.0
 
 
-def training(layout: LayoutFigure, rows: Sequence[Measured], home: Path) -> Figure | None:
-    """Train and validation accuracy of the first run's reference by epoch; None where its history is gone."""
-    history = next((found for row in rows for run in row.runs if (found := reference_history(run, home))), [])
-    series = []
-    for split in ("train", "validation"):
-        pairs = [(epoch.get("epoch"), epoch.get(f"{split}_error_pct")) for epoch in history]
-        known = [(x, 100 - y) for x, y in pairs if x is not None and y is not None]
-        if known:
-            series.append(Series(split, tuple(x for x, _ in known), tuple(y for _, y in known)))
-    return Figure("curve", layout.title, "epoch", "accuracy (%)", series=tuple(series)) if series else None
-
-
-def reference_history(run: Run, home: Path) -> list[dict[str, Any]]:
-    """The epochs in which a run's reference was trained, whichever run trained it; empty where nobody knows."""
-    events = run.events()
-    keys = [event.get("reference") for event in events if event["event"] == "reference_finished"]
-    record = atomic.read_json(home / "references" / str(keys[-1]) / "reference.json") if keys else None
-    if isinstance(record, dict) and isinstance(record.get("history"), list):
-        return list(record["history"])
-    return [event for event in events if event["event"] == "reference_epoch"]
-
-
-def confusion(layout: LayoutFigure, answers: Answers, question: Question) -> Figure | None:
-    """The confusion matrix of a net on test images; None where the net could not be asked."""
-    found = answers.matrices.get(question)
-    if found is None:
+def by_step(layout: LayoutFigure, rows: Sequence[Measured]) -> Figure | None:
+    """Errors by LC step: of one run, of each split; of several (each row's first), test errors."""
+    first = [row.runs[0] for row in rows if row.runs]
+    figure = run_figures(first).get("error") if first else None
+    if figure is None:
         return None
-    matrix = tuple(tuple(map(float, row)) for row in found["matrix"])
-    classes = tuple(map(str, found["classes"]))
-    return Figure("confusion", layout.title, "predicted class", "true class", classes=classes, matrix=matrix)
+    names = dict(zip(run_labels(first), (row.name for row in rows if row.runs), strict=True))
+    series = tuple(replace(each, name=names.get(each.name, each.name)) for each in figure.series)
+    return replace(figure, title=layout.title, series=series)
+
+
+def of_first(layout: LayoutFigure, rows: Sequence[Measured], answers: Answers) -> Figure | None:
+    """A figure of the first run of these rows; None where the run or its net cannot tell."""
+    run, question = first_run(rows), question_of(layout, rows)
+    if run is None:
+        return None
+    if layout.plot == "reference":
+        return reference_figure(layout.title, reference_epochs(run))
+    if layout.plot == "layers":
+        return layers_figure(layout.title, history_of(run))
+    answer = answers.told.get(question) if question is not None else None
+    if answer is None:
+        return None
+    if layout.plot == "confusion":
+        return confusion_figure(layout.title, answer)
+    layer: dict[str, Any] = next((each for each in answer["layers"] if each["name"] == layout.layer), {})
+    if layout.plot == "codebook":
+        return codebook_figure(layer, layout.title) if layer.get("codebook") else None
+    return singular_values_figure(layer, layout.title) if "singular_values" in layer else None
+
+
+def first_run(rows: Sequence[Measured]) -> Run | None:
+    """The first finished run of some rows."""
+    return next((run for row in rows for run in row.runs), None)
+
+
+def question_of(layout: LayoutFigure, rows: Sequence[Measured]) -> Question | None:
+    """What the nets must be asked for this figure, if anything."""
+    run = first_run(rows)
+    if run is None or layout.plot not in ASKED:
+        return None
+    return Question(run.id, layout.of if layout.plot == "confusion" else "weights")

@@ -12,7 +12,6 @@ from pathlib import Path
 from lctui.errors import BadInput, not_one_of
 from lctui.export import study_figures, study_tables
 from lctui.export import study_words as words
-from lctui.export.files import FORMATS
 from lctui.export.formats import WRITERS, Table, write_table
 from lctui.export.plots import DRAWN, Figure
 from lctui.export.study_insight import Answers, Question, ask, suspects, verdicts
@@ -25,6 +24,8 @@ from lctui.scheme.layout import Layout, LayoutFigure, LayoutTable, chosen, requi
 
 STUDY_FORMATS = ("csv", "md", "tex", "png", "svg")
 """The formats that a study is exported in, unless told otherwise."""
+
+FORMATS = (*WRITERS, *DRAWN)
 
 Rows = Sequence[Measured]
 
@@ -49,7 +50,7 @@ def export_study(study: StudyRuns, home: Path, folder: Path, formats: Sequence[s
     drawn = [name for name in DRAWN if name in formats]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _Writing(study, layout, rows, answers, home, folder).all(list(dict.fromkeys(formats)), drawn)
+        return _Writing(study, layout, rows, answers, folder).all(list(dict.fromkeys(formats)), drawn)
     except OSError as error:
         raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
 
@@ -67,8 +68,8 @@ def _measured(study: StudyRuns, layout: Layout, home: Path) -> tuple[list[Measur
     """The rows with their results, and what only the nets can tell: asked all at once, since torch loads slowly."""
     rows = [Measured(row, {}) for row in study.rows]
     asked = [Question(run.id) for row in rows for run in suspects(row)]
-    confusions = [(figure, _of(figure.rows or (), rows)) for figure in layout.figures if figure.plot == "confusion"]
-    asked += [question for figure, found in confusions if (question := _question(figure, found)) is not None]
+    wanted = [study_figures.question_of(figure, _of(figure.rows or (), rows)) for figure in layout.figures]
+    asked += [question for question in wanted if question is not None]
     answers = ask(home, asked)
     return [Measured(row.row, verdicts(row, answers)) for row in rows], answers
 
@@ -78,19 +79,11 @@ def _of(globs: Sequence[str], rows: Rows) -> list[Measured]:
     return [by_name[name] for name in chosen(globs, list(by_name))]
 
 
-def _question(figure: LayoutFigure, rows: Rows) -> Question | None:
-    run = next((run for row in rows for run in row.runs), None)
-    return None if run is None else Question(run.id, figure.of)
-
-
 class _Writing:
     """One export: what is written, where to, and what of."""
 
-    def __init__(
-        self, study: StudyRuns, layout: Layout, rows: Rows, answers: Answers, home: Path, folder: Path
-    ) -> None:
-        self.study, self.layout, self.rows, self.answers = study, layout, rows, answers
-        self.home, self.folder = home, folder
+    def __init__(self, study: StudyRuns, layout: Layout, rows: Rows, answers: Answers, folder: Path) -> None:
+        self.study, self.layout, self.rows, self.answers, self.folder = study, layout, rows, answers, folder
 
     def all(self, formats: Sequence[str], drawn: Sequence[str]) -> list[Path]:
         """Every file; the report is the first."""
@@ -139,10 +132,9 @@ class _Writing:
                 return study_figures.tradeoff(layout, groups)
             case "accuracy":
                 return study_figures.accuracy(layout, groups)
-            case "reference":
-                return study_figures.training(layout, rows, self.home)
-        question = _question(layout, rows)
-        return None if question is None else study_figures.confusion(layout, self.answers, question)
+            case "curve":
+                return study_figures.by_step(layout, rows)
+        return study_figures.of_first(layout, rows, self.answers)
 
     def _draw(self, figures: Mapping[str, Figure], formats: Sequence[str]) -> list[Path]:
         if not figures or not formats:
@@ -160,7 +152,7 @@ class _Writing:
             return Shown(layout, None, self._why_not(layout, rows))
         if not drawn:
             return Shown(layout, None, "neither png nor svg was asked for")
-        caption = "" if layout.plot in ("reference", "confusion") else self._caption(layout, rows)
+        caption = self._caption(layout, rows) if layout.plot in ("pareto", "accuracy") else ""
         return Shown(layout, f"{layout.name}.{drawn[0]}", caption=caption)
 
     def _caption(self, layout: LayoutFigure, rows: Rows) -> str:
@@ -171,9 +163,9 @@ class _Writing:
     def _why_not(self, layout: LayoutFigure, rows: Rows) -> str:
         if not any(row.runs for row in rows):
             return "none of its rows has been run"
-        question = _question(layout, rows)
-        failure = self.answers.failures.get(question) if layout.plot == "confusion" and question is not None else None
-        return failure or "its rows' runs do not hold what it shows"
+        question = study_figures.question_of(layout, rows)
+        failure = self.answers.failures.get(question) if question is not None else None
+        return failure or "the runs of its rows do not hold what it shows"
 
     def _text(self, name: str, text: str) -> Path:
         path = self.folder / name

@@ -1,4 +1,4 @@
-"""What only the nets themselves can tell: confusion matrices of a study's runs, and which nets always say the same.
+"""What only the nets themselves can tell: a study's confusion matrices and weights, and which nets always say the same.
 
 Owns the questions to `lctui.inspector`, the process with torch, and what is made of its answers.  Loads no torch.
 """
@@ -16,46 +16,50 @@ from lctui.export.study_numbers import AT_CHANCE, COLLAPSED, Measured, class_cou
 from lctui.runs.process import module_command, module_environment
 from lctui.runs.store import Run
 
-Matrix = dict[str, Any]
+Answer = dict[str, Any]
 _BAD_PCT = 45.0
 """Of data whose classes nobody has counted yet, a net that errs so often is looked at."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Which confusion matrix: a run's, of its compressed net or of its reference."""
+    """What is asked of a run: the confusion matrix of its compressed net or of its reference, or its weights."""
 
     run: str
-    of: Literal["reference", "compressed"] = "compressed"
+    of: Literal["reference", "compressed", "weights"] = "compressed"
+
+    def request(self) -> dict[str, Any]:
+        """As the process understands it."""
+        return {"kind": "weights" if self.of == "weights" else "confusion", "run": self.run, "of": self.of}
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The matrices that could be had (`classes`, `matrix`[true][predicted], `error_pct`), and why others could not."""
+    """What could be told, as `lctui.insight` says it (`confusion`, `weights`), and why the rest could not."""
 
-    matrices: Mapping[Question, Matrix]
+    told: Mapping[Question, Answer]
     failures: Mapping[Question, str]
 
 
 def ask(home: Path, questions: Iterable[Question]) -> Answers:
     """Asks the inspection process of a home; without questions none is started."""
-    waiting, matrices, failures = list(dict.fromkeys(questions)), dict[Question, Matrix](), dict[Question, str]()
+    waiting, told, failures = list(dict.fromkeys(questions)), dict[Question, Answer](), dict[Question, str]()
     while waiting:
         replies = _replies(home, waiting)
         for question, reply in zip(waiting, replies, strict=False):
             if "result" in reply:
-                matrices[question] = reply["result"]
+                told[question] = reply["result"]
             else:
                 failures[question] = str(reply.get("error"))
         if not replies:
             failures[waiting[0]] = "the process that knows the nets ended without an answer"
         # It ends early where other code of the user's is needed: a new one answers the rest.
         waiting = waiting[max(1, len(replies)) :]
-    return Answers(matrices, failures)
+    return Answers(told, failures)
 
 
 def _replies(home: Path, questions: Sequence[Question]) -> list[dict[str, Any]]:
-    requests = [{"id": n, "kind": "confusion", "run": q.run, "of": q.of} for n, q in enumerate(questions)]
+    requests = [{"id": n, **question.request()} for n, question in enumerate(questions)]
     done = subprocess.run(
         module_command("lctui.inspector", "--home", str(home)),
         input="".join(json.dumps(request) + "\n" for request in requests),
@@ -78,7 +82,7 @@ def verdicts(row: Measured, answers: Answers) -> dict[str, str]:
     for run, result in zip(row.runs, row.results, strict=True):
         if not _suspect(row, _error(result)):
             continue
-        matrix = answers.matrices.get(Question(run.id))
+        matrix = answers.told.get(Question(run.id))
         if matrix is not None and _predicted_classes(matrix) == 1:
             said[run.id] = COLLAPSED
         elif near_chance(row.scheme, _error(result)):
@@ -97,6 +101,6 @@ def _suspect(row: Measured, error_pct: float | None) -> bool:
     return near_chance(row.scheme, error_pct)
 
 
-def _predicted_classes(matrix: Matrix) -> int:
+def _predicted_classes(matrix: Answer) -> int:
     """How many classes the net ever names."""
     return sum(any(row[place] for row in matrix["matrix"]) for place in range(len(matrix["classes"])))

@@ -6,6 +6,7 @@ Owns the wording and the rounding; computes nothing that is not in the runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lctui.export.study_numbers import Learned, Measured, Spread
@@ -56,27 +57,37 @@ def signed(value: float | None, form: Callable[[float], str]) -> str | None:
 
 def done(task: Learned) -> str:
     """What was done to a layer, with its setting and what was learned."""
-    how = members(task.how)
-    # Of a sum, a result does not say which member learned what.
-    words = " + ".join(_word(each, task if len(how) == 1 else None) for each in how)
+    words = " + ".join(map(_word, _terms(task)))
     return words if len(task.layers) <= 1 else f"{words} (joint: {', '.join(task.layers)})"
 
 
-def _word(how: Any, task: Learned | None) -> str:
-    match how:
+def _terms(task: Learned) -> list[Learned]:
+    """The task itself, or the terms of a sum, each with what it learned."""
+    if not isinstance(task.how, list | tuple):
+        return [task]
+    parts = [each.get("parts") or () for each in task.found]
+    return [
+        replace(task, how=how, found=tuple(each[n] for each in parts if n < len(each)))
+        for n, how in enumerate(members(task.how))
+    ]
+
+
+def _word(task: Learned) -> str:
+    match task.how:
         case Prune():
-            return _prune(how, task)
-        case PruneStructured():
-            kept = f"{how.kappa} groups" if how.kappa is not None else f"{100 * (how.fraction or 0):.3g} % of groups"
-            return f"prune to {kept}"
+            return _prune(task.how, task)
+        case PruneStructured(kappa=None, fraction=fraction):
+            return f"prune to {100 * (fraction or 0):.3g} % of groups"
+        case PruneStructured(kappa=kappa):
+            return f"prune to {plural(kappa or 0, 'group')}"
         case PruneNM():
-            return f"prune {how.n}:{how.m}"
+            return f"prune {task.how.n}:{task.how.m}"
         case LowRank():
-            return _low_rank(how, task)
-    return _quantize(how)
+            return _low_rank(task.how, task)
+    return _quantize(task.how)
 
 
-def _prune(how: Prune, task: Learned | None) -> str:
+def _prune(how: Prune, task: Learned) -> str:
     kept = _learned(task, "nonzeros", lambda value: f"{value:,}")
     if how.kappa is not None:
         said = f"prune κ={brief(how.kappa) if how.norm == 'l1' else how.kappa}"
@@ -87,7 +98,7 @@ def _prune(how: Prune, task: Learned | None) -> str:
     return said + (", l1" if how.norm == "l1" else "") + (f", k={how.k}" if how.k is not None else "")
 
 
-def _low_rank(how: LowRank, task: Learned | None) -> str:
+def _low_rank(how: LowRank, task: Learned) -> str:
     if how.rank != "auto":
         said = f"rank {how.rank}"
     else:
@@ -109,9 +120,9 @@ def _quantize(how: Any) -> str:
     return f"{how.codebook}" + ("" if how.scaled else ", ±1")
 
 
-def _learned(task: Learned | None, name: str, form: Callable[[int], str]) -> str:
+def _learned(task: Learned, name: str, form: Callable[[int], str]) -> str:
     """A learned count, seed by seed where they differ; empty where nothing was learned."""
-    found = task.spread(name) if task is not None else None
+    found = task.spread(name)
     if found is None:
         return ""
     values = [form(int(value)) for value in found.values]

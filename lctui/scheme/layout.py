@@ -53,14 +53,17 @@ class LayoutTable(Part):
 class LayoutFigure(Part):
     """A figure of some rows."""
 
-    plot: Literal["pareto", "accuracy", "reference", "confusion"]
-    """pareto: test error by ratio; accuracy by ratio; the reference's training; a confusion matrix."""
+    plot: Literal["pareto", "accuracy", "reference", "confusion", "curve", "layers", "codebook", "singular_values"]
+    """pareto: test error by ratio; accuracy by ratio; the reference's training; a confusion matrix; curve: test error
+    by LC step; layers: shares of the bits; a layer's codebook; a layer's singular_values."""
     rows: Globs | None = None
-    """Names of rows, or globs over them; of reference and confusion, the first that has been run is shown."""
+    """Names of rows, or globs over them; all but pareto, accuracy and curve show the first that has been run."""
     series: Annotated[dict[Name, Globs], Field(min_length=1)] | None = None
     """Of pareto and accuracy, in place of rows: what each series is called, and its rows."""
     of: Literal["reference", "compressed"] = "reference"
     """Of confusion: the row's reference net, or its compressed one."""
+    layer: Name | None = None
+    """Of codebook and singular_values: which layer."""
 
     @model_validator(mode="after")
     def _fields_fit_the_plot(self) -> LayoutFigure:
@@ -71,6 +74,8 @@ class LayoutFigure(Part):
             raise ValueError(f"series go with plot 'pareto' or 'accuracy'; {self.plot!r} takes rows")
         if self.of == "compressed" and self.plot != "confusion":
             raise ValueError("of 'compressed' goes with plot 'confusion'")
+        if (self.layer is not None) != (self.plot in ("codebook", "singular_values")):
+            raise ValueError("layer goes with plot 'codebook' or 'singular_values', and they need it")
         return self
 
     @property
