@@ -49,8 +49,8 @@ def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
     levels = _reference_levels(found)
     x = [x for each in series for x in each.x]
     wide = max(x) > 10 * min(x)
-    errors = [y for each in series if each.kind != "spread" for y in each.y]
-    broken = _range(errors)
+    errors = [y for each in (*series, *levels) if each.kind != "spread" for y in each.y]
+    broken = _range(errors, [y for each in series if each.kind == "spread" for y in each.y])
     tall = broken is None and min(errors) > 0 and max(errors) > 20 * min(errors)
     titles = (layout.title, "compression ratio", "test error (%)")
     return Figure("pareto", *titles, log_x=wide, log_y=tall, series=(*series, *levels), y_range=broken)
@@ -96,12 +96,13 @@ def _reference_levels(groups: Groups, accuracy: bool = False) -> list[Series]:
     return [Series("reference" if alone else f"reference of {name}", (), (y,), "level") for name, y in found.values()]
 
 
-def _range(errors: Sequence[float]) -> tuple[float, float] | None:
+def _range(errors: Sequence[float], deviations: Sequence[float] = ()) -> tuple[float, float] | None:
     """Where the error axis ends, if a few large errors (nets at chance level) would press the others to its foot."""
     ordered = sorted(errors)
     for n, (low, high) in enumerate(pairwise(ordered), 1):
         if high >= max(_GAP_TIMES * low, low + _GAP_POINTS) and 2 * n >= len(ordered):
-            return (0.0 if ordered[0] < low / 2 else ordered[0] - 0.1 * (low - ordered[0] or low), 1.06 * low or 1.0)
+            least = min(ordered[0], *deviations, low)
+            return (0.0 if least <= low / 2 else least - 0.1 * (low - least or low), 1.06 * low or 1.0)
     return None
 
 

@@ -23,7 +23,7 @@ def summary(rows: Sequence[Measured]) -> str:
     close = [row for row in known if row.close]
     said = (
         f"{len(close)} of {words.plural(len(known), 'row')} with a published number have a test error no higher than "
-        f"the published one + {CLOSE_POINTS:.2f} points (mean over seeds)"
+        f"the published one + {CLOSE_POINTS:.2f} points" + (" (mean over seeds)" if words.several(rows) else "")
     )
     if len(known) < len(asked):
         said += f"; {words.plural(len(asked) - len(known), 'further row')} not run"
