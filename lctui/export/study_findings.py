@@ -22,8 +22,8 @@ def summary(rows: Sequence[Measured]) -> str:
         return ""
     close = [row for row in known if row.close]
     said = (
-        f"{len(close)} of {words.plural(len(known), 'row')} with a published number have a test error no higher than "
-        f"the published one + {CLOSE_POINTS:.2f} points" + (" (mean over seeds)" if words.several(rows) else "")
+        f"the test error{' (mean over seeds)' if words.several(rows) else ''} is no higher than the published one + "
+        f"{CLOSE_POINTS:.2f} points in {len(close)} of {words.plural(len(known), 'row')}"
     )
     if len(known) < len(asked):
         said += f"; {words.plural(len(asked) - len(known), 'further row')} not run"
