@@ -46,6 +46,7 @@ LAYOUT: dict[str, Any] = {
         {"name": "bits", "title": "Bits", "plot": "layers", "rows": ["prune_a"]},
         {"name": "values", "title": "Values", "plot": "codebook", "layer": "fc3", "rows": ["prune_a"]},
         {"name": "ranks", "title": "Ranks", "plot": "singular_values", "layer": "fc2", "rows": ["prune_a"]},
+        {"name": "untold", "title": "Untold", "plot": "codebook", "layer": "fc1", "rows": ["prune_a"]},
         {"name": "unseen", "title": "Unseen", "plot": "pareto", "rows": ["never*"]},
     ],
 }
