@@ -163,7 +163,7 @@ def test_the_life_of_a_run(cli: Cli, scheme_file: WriteScheme, tmp_path: Path) -
     assert "LC steps" in cli("show", prefix).stdout
 
     written = cli("export", prefix, "--to", tmp_path / "out", "--format", "csv,json").stdout.split()
-    assert len(written) == 6 and all(Path(path).exists() for path in written)
+    assert len(written) == 7 and all(Path(path).exists() for path in written)
     (row,) = json.loads((tmp_path / "out" / "runs.json").read_text())
     assert row["final_test_error_pct"] == result["final"]["test_error_pct"]
 

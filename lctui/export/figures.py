@@ -253,9 +253,7 @@ def _bars(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.margins(x=0.1)
-    if len(handles) > 1:
-        named = [_text(each.name) for each in figure.series]
-        sheet.legend(handles, named, loc="outside lower center", ncols=len(handles))
+    _legend(sheet, axes, figure, handles)
 
 
 def _legend(
@@ -271,6 +269,8 @@ def _legend(
     numbers = [str(n) for n in range(len(names))]
     if _outside(figure):
         legend = sheet.legend(handles, numbers, loc="outside right upper", handlelength=3)
+    elif figure.kind in ("histogram", "bars"):  # within the axes, it would hide some bar or stem
+        legend = sheet.legend(handles, numbers, loc="outside lower center", ncols=len(names))
     else:
         many = sum(len(each.x) for each in figure.series) > 5000  # looking for the best place takes long then
         legend = axes.legend(handles, numbers, loc="upper right" if many else "best", handlelength=3)
