@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -77,7 +78,8 @@ def draw(figure: Figure, path: Path) -> None:
         FigureCanvasAgg(sheet)
         axes = sheet.add_subplot()
         _DRAW[figure.kind](sheet, axes, figure)
-        axes.set_title(_text(figure.title, 80))
+        # What fits above the axes, at a dozen letters an inch.
+        axes.set_title(fill(_text(figure.title, 80), int(12 * (_size(figure)[0] - 0.6))))
         axes.set_xlabel(_text(figure.x_title))
         axes.set_ylabel(_text(figure.y_title))
         metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": "lctui"}
@@ -90,7 +92,7 @@ def _size(figure: Figure) -> tuple[float, float]:
         side = min(9.0, max(3.2, 1.2 + 0.38 * len(figure.classes)))
         return side + 0.4, side
     if figure.kind == "bars":
-        return 5.0, min(12.0, max(2.2, 1.0 + 0.44 * len(figure.classes)))
+        return 5.0, min(40.0, max(2.2, 1.0 + 0.44 * len(figure.classes)))
     return (6.6 if _outside(figure) else 5.0), max(3.2, 0.18 * len(figure.series))
 
 
@@ -223,8 +225,9 @@ def _histogram(sheet: Sheet, axes: Axes, figure: Figure) -> None:
             style |= {"edgecolor": colour, "linestyle": _LINES[n % len(_LINES)], "linewidth": 1.2, "zorder": 3}
             handles.append(axes.stairs(each.y, each.x, baseline=foot, **style))
         elif each.kind == "stems":
-            axes.vlines(each.x, foot, each.y, color=colour, linewidth=1.4, zorder=4)
-            handles += axes.plot(each.x, each.y, color=colour, marker=_MARKERS[n % len(_MARKERS)], ls="none", zorder=5)
+            size, style = (4.0 if len(each.x) <= _MANY else 2.0), {"marker": _MARKERS[n % len(_MARKERS)], "ls": "none"}
+            axes.vlines(each.x, foot, each.y, color=colour, linewidth=0.35 * size, zorder=4)
+            handles += axes.plot(each.x, each.y, color=colour, markersize=size, zorder=5, **style)
             named += [(x, y, _text(name, 28)) for x, y, name in zip(each.x, each.y, each.labels, strict=False)]
         elif each.kind not in GUIDES:
             handles.append(_line(axes, each, n, len(figure.series)))

@@ -28,7 +28,7 @@ class Missing(Exception):
     """A plot that a run cannot show, and why."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gallery:
     """The figures by file stem; and for plots that some run cannot show, the reasons with the runs' labels."""
 
@@ -77,8 +77,7 @@ class _Given:
 
 def _confusion(given: _Given) -> Figures:
     answer = given.confusion()
-    title = f"{given.label}: {answer['error_pct']:.2f} % of {answer['split']} images wrong"
-    return {"": confusion_figure(title, answer)}
+    return {"": confusion_figure(f"{given.label}: {answer['error_pct']:.2f} % {answer['split']} error", answer)}
 
 
 def _codebooks(given: _Given) -> Figures:

@@ -188,6 +188,13 @@ def test_error_free_steps_do_not_hide_a_logarithmic_curve(tmp_path: Path) -> Non
     assert {"1", "10"} <= set(texts(tmp_path / "f.svg"))
 
 
+def test_a_long_title_takes_lines_instead_of_being_cut_off(tmp_path: Path) -> None:
+    title = "a title of more letters than stand above three classes"
+    draw(replace(CONFUSION, title=title), tmp_path / "f.svg")
+    lines = [text for text in texts(tmp_path / "f.svg") if text and text in title]
+    assert " ".join(lines) == title and max(map(len, lines)) < 40
+
+
 def test_counts_of_a_confusion_matrix(tmp_path: Path) -> None:
     draw(CONFUSION, tmp_path / "f.svg")
     found = texts(tmp_path / "f.svg")
