@@ -21,13 +21,16 @@ from lctui.errors import BadInput, Exit, Interrupted, LctuiError, not_one_of, pr
 from lctui.headless.options import (
     Detach,
     Device,
+    Formats,
     Home,
     Json,
     Later,
+    Plots,
     QuietFlag,
     RunName,
     Set,
     Together,
+    listed,
     members_together,
     open_store,
     overrides,
@@ -41,8 +44,6 @@ if TYPE_CHECKING:
     from lctui.runs.store import Store
     from lctui.scheme import Scheme
     from lctui.scheme.study import Study
-
-PLOTS = "curve, pareto, confusion, codebook, singular_values, layers, reference"
 
 app = typer.Typer(
     name="lctui",
@@ -251,8 +252,7 @@ def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
         whole = {key: found.read(name) or None for key, name in names.items()}
         print_json(summary | whole | {"events": events})
         return
-    report = run_report(summary, found.read("meta.json"), found.read("result.json"), events)
-    print_result(False, None, lambda: report)
+    print_result(False, None, lambda: run_report(summary, found.read("meta.json"), found.read("result.json"), events))
 
 
 @app.command()
@@ -309,12 +309,8 @@ app.add_typer(queue_verbs, name="queue")
 def export(
     runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to export.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write into.")],
-    formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="csv, json, md, tex: tables; png, svg: plots; tensorboard.")
-    ] = "csv",
-    plots: Annotated[
-        str | None, typer.Option("--plot", metavar="LIST", help=f"Of the plots, only these: {PLOTS}.")
-    ] = None,
+    formats: Formats = "csv",
+    plots: Plots = "",
     home: Home = None,
 ) -> None:
     """Write tables of runs (a row a run, a task, a step, a number), plots, and TensorBoard's event files."""
@@ -323,9 +319,8 @@ def export(
 
     store = open_store(home)
     found = list(dict.fromkeys(store.find(run) for run in runs))
-    wanted, drawn = ([name.strip() for name in given.split(",")] if given else [] for given in (formats, plots))
     with Answers(store.home) as answers:
-        for path in export_runs(found, to, wanted, drawn, answers, say):
+        for path in export_runs(found, to, listed(formats), listed(plots), answers, say):
             typer.echo(str(path))
 
 
@@ -403,7 +398,3 @@ def _guarded(command: Callable[[], Any]) -> int:
             raise
         say(f"lctui: {wording()}")
         return Exit.BAD_INPUT
-
-
-if __name__ == "__main__":
-    main()

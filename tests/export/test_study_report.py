@@ -73,10 +73,7 @@ def tables_in(text: str) -> list[list[list[str]]]:
 
 def test_every_file_is_there_and_said_to_be(exported: Exported) -> None:
     assert sorted(exported.paths) == sorted(exported.folder.iterdir())
-    tables, drawn = (
-        ("mixes", "sweep", "search"),
-        [each["name"] for each in LAYOUT["figures"] if each["name"] != "unseen"],
-    )
+    tables, drawn = ("mixes", "sweep", "search"), {each["name"] for each in LAYOUT["figures"]} - {"unseen", "untold"}
     expected = {f"{stem}.{form}" for stem in tables for form in WRITERS}
     expected |= {f"{stem}.{form}" for stem in drawn for form in ("svg", "csv", "json")}
     expected |= {"report.md", "rows.csv", "rows.json", "runs.csv", "runs.json"}
@@ -156,6 +153,7 @@ def test_a_row_without_runs_has_no_numbers(exported: Exported) -> None:
     assert "Not run: never\\|run" in missing
     assert "part/search/1/nesterov=false,lr=0.1" in missing
     assert "Not drawn: Unseen (none of its rows has been run)" in missing
+    assert "Not drawn: Untold (the runs of its rows do not hold what it shows)" in missing
 
 
 def test_seeds_that_are_not_done_are_said(small_study: Made, tmp_path: Path) -> None:
