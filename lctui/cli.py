@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from lctui.scheme import Scheme
     from lctui.scheme.study import Study
 
+PLOTS = "curve, pareto, confusion, codebook, singular_values, layers, reference"
+
 app = typer.Typer(
     name="lctui",
     help="Compress neural nets with the Learning-Compression (LC) algorithm.",
@@ -308,16 +310,23 @@ def export(
     runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to export.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write into.")],
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="csv, json, md, tex: tables; png, svg: figures.")
+        str, typer.Option("--format", metavar="LIST", help="csv, json, md, tex: tables; png, svg: plots; tensorboard.")
     ] = "csv",
+    plots: Annotated[
+        str | None, typer.Option("--plot", metavar="LIST", help=f"Of the plots, only these: {PLOTS}.")
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Write tables of runs (a row a run, a task, a step), and figures: errors and gap by step, error by ratio."""
+    """Write tables of runs (a row a run, a task, a step, a number), plots, and TensorBoard's event files."""
+    from lctui.console.inspection import Answers
     from lctui.export.files import export_runs
 
     store = open_store(home)
-    for path in export_runs([store.find(run) for run in runs], to, [name.strip() for name in formats.split(",")]):
-        typer.echo(str(path))
+    found = list(dict.fromkeys(store.find(run) for run in runs))
+    wanted, drawn = ([name.strip() for name in given.split(",")] if given else [] for given in (formats, plots))
+    with Answers(store.home) as answers:
+        for path in export_runs(found, to, wanted, drawn, answers, say):
+            typer.echo(str(path))
 
 
 @app.command()

@@ -31,17 +31,21 @@ MAX_BINS = 10_000
 _CHUNK = 1 << 22  # weights counted together
 
 
-def confusion(run: Run, scheme: Scheme, sessions: Sessions) -> dict[str, Any]:
+def confusion(run: Run, scheme: Scheme, sessions: Sessions, *, reference: bool = False) -> dict[str, Any]:
     """How often the compressed net takes an image of one class for another: `matrix`[true][predicted], test images.
+
+    `reference` asks for the run's reference net instead.
 
     Raises:
         BadInput: the run has no artifact yet, or its data or code are no longer what they were.
+        NoReference: the reference is no longer there.
     """
-    state = _artifact(run)
+    state = None if reference else _artifact(run)
     session = sessions.get(scheme, str(run.file("scheme.json")))
     _require_same_inputs(run, session)
-    net = FlatNet(session.module, session.device)
-    net.load_state(state)
+    net = session.reference().net if state is None else FlatNet(session.module, session.device)
+    if state is not None:
+        net.load_state(state)
     labels, predicted = _predictions(net, session.splits.test)
     # A net may have more outputs than its data have classes.
     classes = max(session.classes, 1 + int(predicted.max()))

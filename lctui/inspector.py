@@ -5,7 +5,8 @@ Reads one JSON request a line from stdin and writes one JSON reply a line to std
     {"id": 1, "kind": "net", "scheme": {…}, "source": "schemes/a.json"}
     {"id": 2, "kind": "direct", "scheme": {…}, "source": "schemes/a.json"}
     {"id": 3, "kind": "confusion", "run": "ab3k-table6-3"}
-    {"id": 4, "kind": "weights", "run": "ab3k-table6-3", "bins": 64}
+    {"id": 4, "kind": "confusion", "run": "ab3k-table6-3", "of": "reference"}
+    {"id": 5, "kind": "weights", "run": "ab3k-table6-3", "bins": 64}
 
     {"id": 1, "result": {…}}   or   {"id": 1, "error": "one line"}
 
@@ -116,7 +117,7 @@ class Inspector:
 
         run, scheme = self._run(request)
         with self._loading(scheme.model.factory, scheme.data.name, alone=True):
-            return insight.confusion(run, scheme, self.sessions)
+            return insight.confusion(run, scheme, self.sessions, reference=request.get("of") == "reference")
 
     def _weights(self, request: dict[str, Any]) -> dict[str, Any]:
         from lctui import insight

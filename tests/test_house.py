@@ -31,6 +31,7 @@ LIGHT = [
     "lctui.export.files",
     "lctui.export.formats",
     "lctui.export.plots",
+    "lctui.export.study_files",
     "lctui.export.tables",
 ]
 

@@ -1,21 +1,28 @@
-"""What a run's compressed net looks like inside: charts of a layer's weights, and the same as figures.
+"""What a run's compressed net looks like inside: charts of a layer's weights, for the terminal.
 
 Owns which charts a layer has: its codebook with counts, its singular values, a histogram of its non-zeros.  Works on
-what the inspection answers and asks nothing itself.
+what the inspection answers and asks nothing itself; the same as figures for files are in `lctui.export.insides`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.text import Text
 
 from lctui.console.widgets.charts import bars, histogram
-from lctui.export.plots import Figure, Series
+from lctui.export.insides import (
+    Layer,
+    codebook_figure,
+    codebook_title,
+    singular_values_figure,
+    singular_values_title,
+    weights_figure,
+    weights_title,
+)
+from lctui.export.plots import Figure
 
-Layer = dict[str, Any]
 Painter = Callable[[int, int, bool], list[Text]]
 """Draws into so many columns and lines, in ASCII or not."""
 
@@ -47,15 +54,8 @@ def layer_charts(layer: Layer) -> list[LayerChart]:
     return [*charts, _non_zeros(layer)]
 
 
-def confusion_figure(title: str, answer: dict[str, Any]) -> Figure:
-    """The confusion matrix as a figure."""
-    classes = tuple(map(str, answer["classes"]))
-    return Figure("confusion", title, "predicted", "true", classes=classes, matrix=tuple(map(tuple, answer["matrix"])))
-
-
 def _codebook(layer: Layer) -> LayerChart:
     values, counts = layer["codebook"]["values"], layer["codebook"]["counts"]
-    title = f"{layer['name']}: weights by codebook value, {len(values)} values"
 
     def lines(width: int, height: int, ascii: bool) -> list[Text]:
         if len(values) <= height:
@@ -63,35 +63,27 @@ def _codebook(layer: Layer) -> LayerChart:
             return _split(bars(labels, counts, width, ascii, COMPRESSED))
         return _split(histogram(range(len(values) + 1), counts, width, height, ascii, COMPRESSED))
 
-    series = Series("weights", tuple(values), tuple(counts), "stems")
-    return LayerChart(title, lines, Figure("histogram", title, "codebook value", "weights", series=(series,)))
+    return LayerChart(codebook_title(layer), lines, codebook_figure(layer))
 
 
 def _singular_values(layer: Layer) -> LayerChart:
     kept, before = layer["singular_values"], layer.get("reference_singular_values") or ()
-    title = f"{layer['name']}: singular values, rank {len(kept)}" + (f" of {len(before)}" if before else "")
 
     def lines(width: int, height: int, ascii: bool) -> list[Text]:
         shown = min(max(2 * len(kept), 16), max(len(before), len(kept)), width)
         padded = [*kept[:shown], *[0.0] * (shown - len(kept))]
         return _stacked(range(shown + 1), padded, before[:shown], width, height, ascii)
 
-    named = (("compressed", kept), ("reference", before))
-    series = tuple(Series(name, tuple(range(1, len(each) + 1)), tuple(each)) for name, each in named if each)
-    return LayerChart(title, lines, Figure("curve", title, "index", "singular value", log_y=True, series=series))
+    return LayerChart(singular_values_title(layer), lines, singular_values_figure(layer))
 
 
 def _non_zeros(layer: Layer) -> LayerChart:
     edges, counts, before = layer["edges"], layer["counts"], layer["reference_counts"] or ()
-    left = layer["weights"] - layer["zeros"]
-    title = f"{layer['name']}: {left:,} non-zeros of {layer['weights']:,}"
 
     def lines(width: int, height: int, ascii: bool) -> list[Text]:
         return _stacked(edges, counts, before, width, height, ascii) if edges else [Text("every weight is zero")]
 
-    named = (("compressed, non-zeros", counts), ("reference", before))
-    series = tuple(Series(name, tuple(edges), tuple(each), "step") for name, each in named if each)
-    return LayerChart(title, lines, Figure("histogram", title, "weight", "weights", series=series))
+    return LayerChart(weights_title(layer), lines, weights_figure(layer))
 
 
 def _stacked(

@@ -13,11 +13,12 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from lctui.errors import printable
+from lctui.errors import BadInput, printable
 from lctui.runs.process import module_command, module_environment
 
 MAX_REPLY = 1 << 27
@@ -236,3 +237,43 @@ class _Process:
         """How it ended, for an error's end: its exit code, and the last line that it wrote to stderr."""
         code = self._popen.returncode
         return printable(f" (exit code {code}{': ' + self._said if self._said else ''})")
+
+
+class Answers:
+    """The inspection for whoever has no event loop, and no terminal to keep alive: each question waits for its answer.
+
+    A context: leaving it ends the process.
+    """
+
+    def __init__(self, home: Path, device: str = "cpu") -> None:
+        self._loop = asyncio.Runner()
+        self._inspection = Inspection(home, device)
+
+    def __enter__(self) -> Answers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inspection.close()
+        self._loop.close()
+
+    def confusion(self, run_id: str) -> dict[str, Any]:
+        """`Inspection.confusion`.
+
+        Raises:
+            BadInput: there is no answer, and why.
+        """
+        return self._wait(self._inspection.confusion(run_id))
+
+    def weights(self, run_id: str) -> dict[str, Any]:
+        """`Inspection.weights`.
+
+        Raises:
+            BadInput: there is no answer, and why.
+        """
+        return self._wait(self._inspection.weights(run_id))
+
+    def _wait(self, question: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return self._loop.run(question)
+        except InspectionError as error:
+            raise BadInput.one("", "", str(error)) from None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from math import isfinite
@@ -28,8 +29,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lctui.errors import BadInput, Exit, LctuiError, printable
-from lctui.export import labels
-from lctui.export.plots import DRAWN, Figure, Series, pareto_front
+from lctui.export import beyond, labels
+from lctui.export.plots import DRAWN, GUIDES, Figure, Series, pareto_front
 from lctui.runs import atomic
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -76,8 +77,9 @@ def draw(figure: Figure, path: Path) -> None:
         sheet = Sheet(figsize=_size(figure), layout="constrained")
         FigureCanvasAgg(sheet)
         axes = sheet.add_subplot()
-        _DRAW[figure.kind](sheet, axes, figure)
-        axes.set_title(_text(figure.title, 80))
+        _DRAW[figure.kind](sheet, axes, beyond.clipped(figure))
+        beyond.label(axes, figure)
+        axes.set_title(textwrap.fill(_text(figure.title, 80), 60))
         axes.set_xlabel(_text(figure.x_title))
         axes.set_ylabel(_text(figure.y_title))
         metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": "lctui"}
@@ -89,17 +91,20 @@ def _size(figure: Figure) -> tuple[float, float]:
     if figure.kind == "confusion":
         side = min(9.0, max(3.2, 1.2 + 0.38 * len(figure.classes)))
         return side + 0.4, side
+    if figure.kind == "bars":
+        return 5.0, min(12.0, max(2.2, 1.0 + 0.44 * len(figure.classes)))
     return (6.6 if _outside(figure) else 5.0), max(3.2, 0.18 * len(figure.series))
 
 
 def _outside(figure: Figure) -> bool:
     """Are there more series than a legend inside the axes could name without hiding some?"""
-    return len(figure.series) > 4
+    hollow = any(each.kind == "hollow" for each in figure.series)  # they are named too, and so is the front
+    return len({each.name for each in figure.series}) + 2 * hollow > 4
 
 
 def _curve(sheet: Sheet, axes: Axes, figure: Figure) -> None:
-    shown = [each for each in figure.series if each.kind != "level"]
-    handles = [_line(axes, each, n, len(shown)) for n, each in enumerate(shown)] + _levels(axes, figure)
+    shown = [each for each in figure.series if each.kind not in GUIDES]
+    handles = [_line(axes, each, n, len(shown)) for n, each in enumerate(shown)] + _guides(axes, figure)
     _scale(axes, figure)
     _legend(sheet, axes, figure, handles)
 
@@ -117,12 +122,16 @@ def _line(axes: Axes, series: Series, n: int, of: int) -> Artist:
     return line
 
 
-def _levels(axes: Axes, figure: Figure) -> list[Artist]:
-    levels = [each for each in figure.series if each.kind == "level" and each.y]
-    return [
-        axes.axhline(each.y[0], color="0.35", linewidth=1, linestyle=(0, (1, 2 + 3 * n)), zorder=2)
-        for n, each in enumerate(levels)
-    ]
+def _guides(axes: Axes, figure: Figure) -> list[Artist]:
+    handles: list[Artist] = []
+    for n, each in enumerate(_guiding(figure)):
+        style: dict[str, Any] = {"color": "0.35", "linewidth": 1, "linestyle": (0, (1, 2 + 3 * n)), "zorder": 2}
+        handles.append(axes.axhline(each.y[0], **style) if each.kind == "level" else axes.axvline(each.x[0], **style))
+    return handles
+
+
+def _guiding(figure: Figure) -> list[Series]:
+    return [each for each in figure.series if each.kind in GUIDES and (each.y if each.kind == "level" else each.x)]
 
 
 def _scale(axes: Axes, figure: Figure) -> None:
@@ -133,7 +142,9 @@ def _scale(axes: Axes, figure: Figure) -> None:
         _decades(axes, "x", [x for x in xs if x > 0])
     elif figure.kind == "curve" and all(x == int(x) for x in xs):
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]))
-    if figure.log_y and any(y > 0 for y in ys):
+    if figure.y_range is not None:
+        beyond.scale(axes, figure, figure.y_range)
+    elif figure.log_y and any(y > 0 for y in ys):
         _decades(axes, "y", [y for y in ys if y > 0])
     elif ys and min(ys) >= 0 and min(ys) <= max(ys) / 2:
         axes.set_ylim(-0.03 * max(ys) if figure.kind != "histogram" else 0, 1.08 * max(ys) or 1)
@@ -150,28 +161,48 @@ def _decades(axes: Axes, which: str, values: Sequence[float]) -> None:
 
 
 def _pareto(sheet: Sheet, axes: Axes, figure: Figure) -> None:
-    shown = [each for each in figure.series if each.kind != "level"]
+    shown = [each for each in figure.series if each.kind not in (*GUIDES, "hollow", "spread")]
     points = [point for each in shown for point in zip(each.x, each.y, strict=True) if all(map(isfinite, point))]
-    front = pareto_front(points)
+    front = pareto_front(point for point in points if figure.y_range is None or point[1] <= figure.y_range[1])
     handles: list[Artist] = []
+    others = _beside_the_points(axes, figure, [each.name for each in shown])
     for n, each in enumerate(shown):
         colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
         for point in zip(each.x, each.y, strict=True):
-            face = colour if point in front else "white"
+            face = colour if point in front or each.kind == "solid" else "white"
             axes.plot(*point, color=colour, marker=marker, markerfacecolor=face, markersize=5.5, zorder=3)
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5.5))
-    # Up to a point's ratio, its error can be had: the front climbs just after each point.
-    style: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1, "zorder": 2}
-    axes.plot([x for x, _ in front], [y for _, y in front], drawstyle="steps-pre", **style)
-    levels = _levels(axes, figure)
+    levels = _guides(axes, figure)
     _scale(axes, figure)
-    names = [each.name for each in shown] if len(shown) > 1 else []
-    kept = (handles if names else []) + [Line2D([], [], **style), *levels]
-    named = [*names, "Pareto front", *(each.name for each in figure.series if each.kind == "level")]
+    # Up to a point's ratio, its error can be had: the front comes from the left and climbs just after each point.
+    style: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1, "zorder": 2}
+    left, right = axes.get_xlim()
+    front = [(left, y) for _, y in front[:1]] + front
+    axes.plot([x for x, _ in front], [y for _, y in front], drawstyle="steps-pre", **style)
+    axes.set_xlim(left, right)
+    names = [each.name for each in shown] if len(shown) > 1 or others else []
+    kept = (handles if names else []) + others + [Line2D([], [], **style), *levels]
+    named = [*names, *["published"][: len(others)], "Pareto front", *(each.name for each in _guiding(figure))]
     _legend(sheet, axes, figure, kept, named)
     labelled = [(x, y, name) for each in shown for x, y, name in zip(each.x, each.y, each.labels, strict=False)]
     if len(labelled) <= _MANY:
         labels.place(axes, [(x, y, _text(name, 28)) for x, y, name in labelled], front)
+
+
+def _beside_the_points(axes: Axes, figure: Figure, names: Sequence[str]) -> list[Artist]:
+    """Deviations, and points that others published, hollow; returns what the legend shows of the latter."""
+    for each in figure.series:
+        n = names.index(each.name) if each.name in names else len(names)
+        colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
+        if each.kind == "spread":
+            axes.vlines(each.x[::2], each.y[::2], each.y[1::2], color=colour, linewidth=0.9, zorder=2.4)
+        elif each.kind == "hollow":
+            style: dict[str, Any] = {"markerfacecolor": "white", "markersize": 6.5, "linestyle": "none"}
+            axes.plot(each.x, each.y, color=colour, marker=marker, zorder=2.6, **style)
+    hollow: dict[str, Any] = {"marker": _MARKERS[0], "markerfacecolor": "white", "linestyle": "none"}
+    if any(each.kind == "hollow" for each in figure.series):
+        return [Line2D([], [], color="0.35", markersize=6.5, **hollow)]
+    return []
 
 
 def _confusion(sheet: Sheet, axes: Axes, figure: Figure) -> None:
@@ -206,6 +237,7 @@ def _confusion(sheet: Sheet, axes: Axes, figure: Figure) -> None:
 def _histogram(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     foot = min((y for each in figure.series for y in each.y if y > 0), default=1) / 2 if figure.log_y else 0
     handles: list[Artist] = []
+    named: list[tuple[float, float, str]] = []
     for n, each in enumerate(figure.series):
         colour = _COLOURS[n % len(_COLOURS)]
         if each.kind == "step":
@@ -215,11 +247,37 @@ def _histogram(sheet: Sheet, axes: Axes, figure: Figure) -> None:
         elif each.kind == "stems":
             axes.vlines(each.x, foot, each.y, color=colour, linewidth=1.4, zorder=4)
             handles += axes.plot(each.x, each.y, color=colour, marker=_MARKERS[n % len(_MARKERS)], ls="none", zorder=5)
-        elif each.kind != "level":
+            named += [(x, y, _text(name, 28)) for x, y, name in zip(each.x, each.y, each.labels, strict=False)]
+        elif each.kind not in GUIDES:
             handles.append(_line(axes, each, n, len(figure.series)))
-    handles += _levels(axes, figure)
+    handles += _guides(axes, figure)
     _scale(axes, figure)
     _legend(sheet, axes, figure, handles)
+    if 0 < len(named) <= _MANY:
+        labels.place(axes, named)
+
+
+def _bars(sheet: Sheet, axes: Axes, figure: Figure) -> None:
+    """Bars of each class under each other; in grey, the first series is full and the others are hatched."""
+    thick, rows = 0.8 / max(1, len(figure.series)), range(len(figure.classes))
+    handles: list[Any] = []
+    for n, each in enumerate(figure.series):
+        colour = _COLOURS[n % len(_COLOURS)]
+        style: dict[str, Any] = {"facecolor": "white", "hatch": "////"} if n else {"facecolor": colour}
+        places = [row - 0.4 + thick * (n + 0.5) for row in rows]
+        drawn = axes.barh(places, each.y, 0.9 * thick, edgecolor=colour, linewidth=0.6, zorder=3, **style)
+        axes.bar_label(drawn, [f"{value:.1f}" for value in each.y], padding=2, fontsize=7)
+        handles.append(drawn)
+    words = figure.series[0].labels if figure.series else ()
+    names = [_text(name, 28) for name in figure.classes]
+    axes.set_yticks(rows, [f"{name}\n{_text(words[n])}" if n < len(words) else name for n, name in enumerate(names)])
+    axes.tick_params("y", length=0, labelsize=8)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.margins(x=0.1)
+    if len(handles) > 1:
+        named = [_text(each.name) for each in figure.series]
+        sheet.legend(handles, named, loc="outside lower center", ncols=len(handles))
 
 
 def _legend(
@@ -227,8 +285,8 @@ def _legend(
 ) -> None:
     """Names of the series; a single one is named by the title."""
     if names is None:
-        first = [each.name for each in figure.series if each.kind != "level"]
-        names = first + [each.name for each in figure.series if each.kind == "level" and each.y]
+        first = [each.name for each in figure.series if each.kind not in GUIDES]
+        names = first + [each.name for each in _guiding(figure)]
         if len(names) < 2:
             return
     # matplotlib hides names that begin with an underscore: it gets numbers, and then the names.
@@ -248,7 +306,7 @@ def _text(text: str, most: int = 40) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-_DRAW = {"curve": _curve, "pareto": _pareto, "confusion": _confusion, "histogram": _histogram}
+_DRAW = {"curve": _curve, "pareto": _pareto, "confusion": _confusion, "histogram": _histogram, "bars": _bars}
 
 
 def main() -> int:

@@ -1,47 +1,96 @@
-"""What `lctui export` writes: tables and figures of runs, in the formats that are asked for.
+"""What `lctui export` writes: tables, figures and TensorBoard's event files of runs, in the formats that are asked for.
 
-Owns the formats' names and the files' names.  What stands in them is `tables` and `plots`; drawing loads matplotlib,
-and only when there is something to draw.
+Owns the formats' names and the files' names.  What stands in them is `tables`, `gallery` and `tensorboard`; drawing
+loads matplotlib, and only when there is something to draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lctui.errors import BadInput, not_one_of
+from lctui.errors import BadInput, Problem, not_one_of
+from lctui.export import tensorboard
 from lctui.export.formats import WRITERS, Table, write_table
-from lctui.export.plots import DRAWN, Figure, run_figures
+from lctui.export.gallery import PLOTS, Gallery, gallery
+from lctui.export.insides import Insides
+from lctui.export.long import long_table
+from lctui.export.names import run_names
+from lctui.export.plots import DRAWN, Figure
 from lctui.export.tables import run_tables
 from lctui.runs.store import Run
 
-FORMATS = (*WRITERS, *DRAWN)
+TENSORBOARD = "tensorboard"
+FORMATS = (*WRITERS, *DRAWN, TENSORBOARD)
 
 
-def export_runs(runs: Sequence[Run], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Writes tables and figures of some runs into a folder, over older ones; returns the files.
+def export_runs(
+    runs: Sequence[Run],
+    folder: Path,
+    formats: Sequence[str],
+    plots: Sequence[str] = (),
+    insides: Insides | None = None,
+    note: Callable[[str], None] = lambda line: None,
+) -> list[Path]:
+    """Writes tables, figures and event files of some runs into a folder, over older ones; returns the files.
+
+    Without `plots`, all that can be drawn are.  `insides` answers what only the net itself can tell; `note` is told
+    what is left out although it was to be expected.
 
     Raises:
-        BadInput: a format is unknown, there is nothing to draw, or the folder cannot be written to.
+        BadInput: a format or plot is unknown, there is nothing to draw, or the folder cannot be written to.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise BadInput.one("", "--format", not_one_of(name, FORMATS))
+    _require_known(formats, plots)
     drawn = [name for name in formats if name in DRAWN]
-    figures = run_figures(runs) if drawn else {}
-    if drawn and not figures:
-        raise BadInput.one("", "--format", f"nothing to draw: no LC step yet of {', '.join(r.id for r in runs)}")
+    shown = _figures(runs, plots, insides, note) if drawn else Gallery()
+    if TENSORBOARD in formats:
+        tensorboard.require()
     written = [name for name in formats if name in WRITERS]
-    tables = run_tables(runs) if written else {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _write(tables, folder, written) + _draw(figures, folder, drawn)
+        paths = _write(runs, folder, written) + _draw(shown.figures, folder, drawn)
+        return paths + (_write_events(runs, folder / TENSORBOARD) if TENSORBOARD in formats else [])
     except OSError as error:
         raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
 
 
-def _write(tables: Mapping[str, Table], folder: Path, formats: Sequence[str]) -> list[Path]:
+def _require_known(formats: Sequence[str], plots: Sequence[str]) -> None:
+    for option, names, known in (("--format", formats, FORMATS), ("--plot", plots, PLOTS)):
+        for name in names:
+            if name not in known:
+                raise BadInput.one("", option, not_one_of(name, known))
+    if plots and not any(name in DRAWN for name in formats):
+        message = f"needs --format {' or '.join(DRAWN)} (or both), got {','.join(formats)}"
+        raise BadInput.one("", "--plot", message)
+
+
+def _figures(
+    runs: Sequence[Run], plots: Sequence[str], insides: Insides | None, note: Callable[[str], None]
+) -> Gallery:
+    """The figures of the plots that are named, or of all.
+
+    Raises:
+        BadInput: none of the runs can show a plot that is named, or any at all.
+    """
+    found = gallery(runs, plots or PLOTS, insides)
+    for plot in found.missing if plots else found.troubled:
+        if plot in found.shown or not plots:
+            note(f"{plot} left out: {found.reasons(plot)}")
+    absent = [plot for plot in plots if plot not in found.shown]
+    if absent:
+        raise BadInput("", [Problem("--plot", f"{plot} cannot be drawn: {found.reasons(plot)}") for plot in absent])
+    if not found.figures:
+        raise BadInput.one("", "--format", f"nothing to draw: {found.reasons('curve')}")
+    return found
+
+
+def _write(runs: Sequence[Run], folder: Path, formats: Sequence[str]) -> list[Path]:
+    if not formats:
+        return []
+    tables: dict[str, Table] = run_tables(runs)
     paths = {folder / f"{stem}.{name}": table for name in formats for stem, table in tables.items()}
+    if "csv" in formats:
+        paths[folder / "long.csv"] = long_table(runs)
     for path, table in paths.items():
         write_table(table, path)
     return list(paths)
@@ -56,3 +105,8 @@ def _draw(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str]) -
     for path, figure in paths.items():
         draw(figure, path)
     return list(paths)
+
+
+def _write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
+    names = run_names(runs)
+    return [tensorboard.write_run(run, folder / names[run]) for run in runs]

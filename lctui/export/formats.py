@@ -102,10 +102,10 @@ def _finite(value: Cell) -> Cell:
 
 def _markdown(table: Table) -> str:
     """A pipe table, padded so that it reads as one in the raw file too."""
-    columns, body = _for_readers(table, "–", _markdown_text, str)
+    columns, body = _for_readers(table, "–", markdown_text, str)
     if not columns:
         return ""
-    head = [_markdown_text(column.heading or column.name) for column in columns]
+    head = [markdown_text(column.heading or column.name) for column in columns]
     widths = [max(3, *(len(row[n]) for row in [head, *body])) for n in range(len(columns))]
     rule = ["-" * (width - 1) + (":" if each.right else "-") for each, width in zip(columns, widths, strict=True)]
 
@@ -116,7 +116,7 @@ def _markdown(table: Table) -> str:
         ]
         return f"| {' | '.join(padded)} |\n"
 
-    title = f"{_markdown_text(table.title)}\n\n" if table.title else ""
+    title = f"{markdown_text(table.title)}\n\n" if table.title else ""
     return title + "".join(map(line, [head, rule, *body]))
 
 
@@ -190,7 +190,7 @@ def _plain(value: Cell) -> str | None:
 _MARKDOWN_SIGNS = re.compile(r"([\\`*_\[\]<>|~$&#{}^])")
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, in one line."""
     return _MARKDOWN_SIGNS.sub(r"\\\1", _one_line(text))
 

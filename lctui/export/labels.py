@@ -11,6 +11,7 @@ from math import floor, log10
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -29,6 +30,9 @@ _PLACES: tuple[tuple[float, float, str, str], ...] = (
     (-5, -14, "right", "top"),
 )
 """Where a name can stand by its point, best first: points to the right and up, and how the text is aligned."""
+
+_LEADER: dict[str, Any] = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2.5}
+"""A thin line from a name to its point, to be seen where the name had to stand further off."""
 
 
 def decade(value: float) -> str:
@@ -53,12 +57,14 @@ def place(axes: Axes, names: Sequence[tuple[float, float, str]], front: Sequence
     if legend is not None:
         taken.append(legend.get_window_extent(renderer))
     for x, y, name in names:
-        note = axes.annotate(name, (x, y), textcoords="offset points", size=7, zorder=2.5, annotation_clip=False)
+        note = axes.annotate(
+            name, (x, y), textcoords="offset points", size=7, zorder=2.5, annotation_clip=False, arrowprops=_LEADER
+        )
         note.set_bbox({"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.7, "linewidth": 0})
         note.set_in_layout(False)
         best = min(_PLACES, key=lambda place: (_cost(note, place, axes, taken, renderer), _PLACES.index(place)))
         _move(note, best)
-        taken.append(note.get_window_extent(renderer))
+        taken.append(_words(note, renderer))
 
 
 def _stairs(corners: Sequence[tuple[float, ...]]) -> list[Bbox]:
@@ -74,10 +80,16 @@ def _move(note: Any, place: tuple[float, float, str, str]) -> None:
     note.set(position=place[:2], ha=place[2], va=place[3])
 
 
+def _words(note: Any, renderer: Any) -> Bbox:
+    """Where the words of a note stand, without the leader, which may cross what it must."""
+    note.update_positions(renderer)
+    return Text.get_window_extent(note, renderer)
+
+
 def _cost(note: Any, place: tuple[float, float, str, str], axes: Axes, taken: list[Bbox], renderer: Any) -> float:
     """How much of what must stay visible the name would cover there, or how far it would leave the axes."""
     _move(note, place)
-    box, frame = note.get_window_extent(renderer), axes.bbox
+    box, frame = _words(note, renderer), axes.bbox
     out = [frame.x0 - box.x0, box.x1 - frame.x1, frame.y0 - box.y0, box.y1 - frame.y1]
     shared = [Bbox.intersection(box, other) for other in taken]
     return sum(each.width * each.height for each in shared if each is not None) + 100 * sum(max(0, way) for way in out)

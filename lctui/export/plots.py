@@ -21,8 +21,11 @@ from lctui.runs.follow import Columns, Follower
 from lctui.runs.log import finite
 from lctui.runs.store import Run
 
-Kind = Literal["curve", "pareto", "confusion", "histogram"]
-Mark = Literal["line", "points", "step", "level", "stems"]
+Kind = Literal["curve", "pareto", "confusion", "histogram", "bars"]
+Mark = Literal["line", "points", "solid", "hollow", "spread", "step", "level", "stems", "place", "bar"]
+
+GUIDES = ("level", "place")
+"""Series that are one straight line through the axes."""
 
 DRAWN = ("png", "svg")
 """The formats that a figure can be drawn in."""
@@ -35,8 +38,11 @@ class Series:
     """Points with a name.
 
     `step` is a histogram's outline: `x` are its edges, one more than `y`.  `level` is a horizontal line at `y[0]`,
-    `stems` are vertical lines at `x`, up to `y`.  `labels` name the points, if anything does.  Columns of a history,
-    which another thread may be adding to, are copied, and cut to one length.
+    `place` a vertical one at `x[0]`; `stems` are vertical lines at `x`, up to `y`; `bar` has a bar of length `y` for
+    each of the figure's classes.  In a `pareto`, `points` are filled if they are on the front, `solid` ones always;
+    beside those of the same name, `hollow` are others' points, which make no front, and `spread` are deviations: two
+    points for each, its foot and its head.  `labels` name the points, if anything does.  Columns of a history, which
+    another thread may be adding to, are copied, and cut to one length.
     """
 
     name: str
@@ -54,7 +60,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: `series` for all kinds but `confusion`, whose `matrix` counts rows (true) by columns (predicted)."""
+    """A figure: `series` for all kinds but `confusion`, whose `matrix` counts rows (true) by columns (predicted).
+
+    `bars` lie beside the names in `classes`, the first on top; labels of the first series stand below the names.
+    What lies outside `y_range`, if there is one, is drawn in a strip at its edge.
+    """
 
     kind: Kind
     title: str = ""
@@ -65,6 +75,7 @@ class Figure:
     series: tuple[Series, ...] = ()
     classes: tuple[str, ...] = ()
     matrix: tuple[tuple[float, ...], ...] = ()
+    y_range: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready: a number that is not finite, which JSON does not know, becomes null."""
@@ -94,7 +105,9 @@ class Figure:
             given: dict[str, Any] = {field.name: record[field.name] for field in fields(cls)}
             series = tuple(_series(each) for each in given["series"])
             matrix = tuple(tuple(map(float, row)) for row in given["matrix"])
-            figure = cls(**given | {"series": series, "classes": tuple(given["classes"]), "matrix": matrix})
+            low_high = None if given["y_range"] is None else tuple(map(float, given["y_range"]))
+            made = {"series": series, "classes": tuple(given["classes"]), "matrix": matrix, "y_range": low_high}
+            figure = cls(**given | made)
         except (TypeError, KeyError, ValueError) as error:
             raise BadInput.one("", "figure", f"is not one: {type(error).__name__}: {error}") from None
         figure.check()
@@ -108,10 +121,17 @@ class Figure:
             if each.kind not in get_args(Mark):
                 raise BadInput.one("", f"figure.series.{n}.kind", f"must be one of {', '.join(get_args(Mark))}")
             edges = each.kind == "step"
-            if each.kind != "level" and len(each.x) != len(each.y) + edges:
+            if each.kind not in GUIDES and len(each.x) != len(each.y) + edges:
                 rule = "one x more than y" if edges else "as many x as y"
                 raise BadInput.one("", f"figure.series.{n}", f"must have {rule}, got {len(each.x)} and {len(each.y)}")
-        if any(len(row) != len(self.matrix) for row in self.matrix) or len(self.classes) != len(self.matrix):
+            if each.kind == "spread" and len(each.x) % 2:
+                raise BadInput.one("", f"figure.series.{n}", f"must have two points a deviation, got {len(each.x)}")
+        if self.y_range is not None and (len(self.y_range) != 2 or not self.y_range[0] < self.y_range[1]):
+            raise BadInput.one("", "figure.y_range", "must be a lower and a higher number")
+        if self.kind == "bars":
+            if any(len(each.y) != len(self.classes) for each in self.series):
+                raise BadInput.one("", "figure.series", "must have a bar for each class")
+        elif any(len(row) != len(self.matrix) for row in self.matrix) or len(self.classes) != len(self.matrix):
             raise BadInput.one("", "figure.matrix", "must be square, with as many classes as rows")
 
     def data(self) -> Table:
@@ -122,10 +142,11 @@ class Figure:
         """The columns of `data`."""
         if self.kind == "confusion":
             return Column("true"), *(Column(name, form="count") for name in self.classes)
+        across = Column("x", self.y_title) if self.kind == "bars" else Column("x", self.x_title, "number")
         return (
             Column("series"),
-            Column("x", self.x_title, "number"),
-            Column("y", self.y_title, "number"),
+            across,
+            Column("y", self.x_title if self.kind == "bars" else self.y_title, "number"),
             Column("label", detail=not any(each.labels for each in self.series)),
         )
 
@@ -136,7 +157,7 @@ class Figure:
                 yield name, *map(_whole, row)
         else:
             for each in self.series:
-                yield from _points(each)
+                yield from _points(each, self.classes if self.kind == "bars" else each.x)
 
 
 def _json_list(values: Sequence[Any]) -> Iterator[str]:
@@ -152,10 +173,10 @@ def _series(record: dict[str, Any]) -> Series:
     return Series(str(record["name"]), x, y, record["kind"], tuple(map(str, record["labels"])))
 
 
-def _points(series: Series) -> Iterable[tuple[str, float | None, float | None, str | None]]:
-    # An outline has one edge more than it has heights: the last stands alone.  A level has no x.
-    for n in range(max(len(series.x), len(series.y))):
-        x = series.x[n] if n < len(series.x) else None
+def _points(series: Series, across: Sequence[float] | Sequence[str]) -> Iterable[tuple[Cell, ...]]:
+    # An outline has one edge more than it has heights: the last stands alone.  A level has no x, a place no y.
+    for n in range(max(len(across), len(series.y))):
+        x = across[n] if n < len(across) else None
         y = series.y[n] if n < len(series.y) else None
         yield series.name, x, y, series.labels[n] if n < len(series.labels) else None
 

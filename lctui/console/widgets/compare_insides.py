@@ -18,13 +18,14 @@ from textual.containers import Vertical
 
 from lctui.console.compared_runs import Comparison
 from lctui.console.exports import Exportable
-from lctui.console.insides import LayerChart, confusion_figure, layer_cells, layer_charts
+from lctui.console.insides import LayerChart, layer_cells, layer_charts
 from lctui.console.inspection import InspectionError, Superseded
 from lctui.console.widgets.charts import confusion
 from lctui.console.widgets.compare_view import View
 from lctui.console.widgets.stat import Lines
 from lctui.console.widgets.table import Column, LineTable, Row
 from lctui.errors import printable
+from lctui.export.insides import confusion_figure
 
 LAYERS = (
     Column("layer", 8, flex=2),

@@ -1,0 +1,177 @@
+"""What `lctui export STUDY` writes: a whole study as tables, figures and one `report.md`.
+
+Owns which files there are.  What stands in them is declared in the study's "report" block, or, without one, a table
+and a figure of all rows; drawing loads matplotlib, and only when figures are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lctui.errors import BadInput, not_one_of
+from lctui.export import study_figures, study_tables
+from lctui.export import study_words as words
+from lctui.export.formats import WRITERS, Table, write_table
+from lctui.export.plots import DRAWN, Figure
+from lctui.export.study_insight import Answers, Question, ask, suspects, verdicts
+from lctui.export.study_numbers import Measured
+from lctui.export.study_report import Report, Shown
+from lctui.export.study_tables import PROGRAMS, Both
+from lctui.runs import atomic
+from lctui.runs.study_runs import StudyRuns
+from lctui.scheme.layout import Layout, LayoutFigure, LayoutTable, chosen, require_rows
+
+STUDY_FORMATS = ("csv", "md", "tex", "png", "svg")
+"""The formats that a study is exported in, unless told otherwise."""
+
+FORMATS = (*WRITERS, *DRAWN)
+
+Rows = Sequence[Measured]
+
+
+def export_study(study: StudyRuns, home: Path, folder: Path, formats: Sequence[str] = STUDY_FORMATS) -> list[Path]:
+    """Writes a study's tables, figures and report into a folder, over older ones; returns the files.
+
+    `report.md`, `runs.csv` and `runs.json` are always among them.
+
+    Raises:
+        BadInput: a format is unknown, the layout names rows that there are not, nothing has been run yet, or the
+            folder cannot be written to.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise BadInput.one("", "--format", not_one_of(name, FORMATS))
+    layout = study.layout or _default_layout(study)
+    require_rows(layout, [row.name for row in study.rows], study.source)
+    if not study_tables.named_runs(study.rows, study.candidates):
+        raise BadInput.one(study.source, "", "no run of this study has finished yet: there is nothing to report")
+    rows, answers = _measured(study, layout, home)
+    drawn = [name for name in DRAWN if name in formats]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _Writing(study, layout, rows, answers, folder).all(list(dict.fromkeys(formats)), drawn)
+    except OSError as error:
+        raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
+
+
+def _default_layout(study: StudyRuns) -> Layout:
+    """All rows as a table, and as error against ratio."""
+    if not study.rows:
+        return Layout(title=study.name)
+    everything = LayoutTable(name="all", title="All rows", rows=("*",))
+    figure = LayoutFigure(name="pareto", title="Test error against compression ratio", plot="pareto", rows=("*",))
+    return Layout(title=study.name, tables=(everything,), figures=(figure,))
+
+
+def _measured(study: StudyRuns, layout: Layout, home: Path) -> tuple[list[Measured], Answers]:
+    """The rows with their results, and what only the nets can tell: asked all at once, since torch loads slowly."""
+    rows = [Measured(row, {}) for row in study.rows]
+    asked = [Question(run.id) for row in rows for run in suspects(row)]
+    wanted = [study_figures.question_of(figure, _of(figure.rows or (), rows)) for figure in layout.figures]
+    asked += [question for question in wanted if question is not None]
+    answers = ask(home, asked)
+    return [Measured(row.row, verdicts(row, answers)) for row in rows], answers
+
+
+def _of(globs: Sequence[str], rows: Rows) -> list[Measured]:
+    by_name = {row.name: row for row in rows}
+    return [by_name[name] for name in chosen(globs, list(by_name))]
+
+
+class _Writing:
+    """One export: what is written, where to, and what of."""
+
+    def __init__(self, study: StudyRuns, layout: Layout, rows: Rows, answers: Answers, folder: Path) -> None:
+        self.study, self.layout, self.rows, self.answers, self.folder = study, layout, rows, answers, folder
+
+    def all(self, formats: Sequence[str], drawn: Sequence[str]) -> list[Path]:
+        """Every file; the report is the first."""
+        listed = [self._rows_table(each) for each in self.layout.tables]
+        figures = {each.name: self._figure(each) for each in self.layout.figures}
+        written = [name for name in formats if name in WRITERS]
+        tables = {layout.name: table for layout, table, _ in listed}
+        paths = self._write_tables(tables, written) + self._write_numbers(figures, written)
+        paths += self._draw({name: figure for name, figure in figures.items() if figure is not None}, drawn)
+        shown = [self._shown(each, figures[each.name], drawn) for each in self.layout.figures]
+        report = Report(self.study, self.layout, self.rows, listed, shown)
+        return [self._text("report.md", report.text()), *paths]
+
+    def _rows_table(self, layout: LayoutTable) -> tuple[LayoutTable, Both, str]:
+        rows = _of(layout.rows, self.rows)
+        caption = words.table_caption(rows, self.layout.published)
+        return layout, study_tables.rows_table(f"{layout.title}. {caption}", rows), caption
+
+    def _write_tables(self, tables: Mapping[str, Both], formats: Sequence[str]) -> list[Path]:
+        if self.study.candidates:
+            tables = {**tables, "search": study_tables.search_table(self.study.candidates)}
+        files = {f"{stem}.{name}": table.for_format(name) for name in formats for stem, table in tables.items()}
+        return [self._table(name, table) for name, table in files.items()]
+
+    def _write_numbers(self, figures: Mapping[str, Figure | None], formats: Sequence[str]) -> list[Path]:
+        """What programs read: all rows, what figures draw, and where each number is from."""
+        every = study_tables.rows_table("rows", self.rows).numbers
+        tables = {"rows": every} | {name: figure.data() for name, figure in figures.items() if figure is not None}
+        forms = [name for name in formats if name in PROGRAMS]
+        paths = [self._table(f"{stem}.{name}", table) for name in forms for stem, table in tables.items()]
+        if "csv" not in forms:
+            paths.append(self._table("rows.csv", every))
+        runs = self.folder / "runs.json"
+        atomic.write_json(runs, study_tables.runs_record(self.study.rows, self.study.candidates))
+        return [*paths, self._table("runs.csv", study_tables.runs_table(self.study.rows, self.study.candidates)), runs]
+
+    def _table(self, name: str, table: Table) -> Path:
+        write_table(table, self.folder / name)
+        return self.folder / name
+
+    def _figure(self, layout: LayoutFigure) -> Figure | None:
+        groups = {label: _of(globs, self.rows) for label, globs in layout.groups.items()}
+        rows = [row for found in groups.values() for row in found]
+        match layout.plot:
+            case "pareto":
+                return study_figures.tradeoff(layout, groups)
+            case "accuracy":
+                return study_figures.accuracy(layout, groups)
+            case "curve":
+                return study_figures.by_step(layout, rows)
+        return study_figures.of_first(layout, rows, self.answers)
+
+    def _draw(self, figures: Mapping[str, Figure], formats: Sequence[str]) -> list[Path]:
+        if not figures or not formats:
+            return []
+        from lctui.export.figures import draw
+
+        paths = {self.folder / f"{stem}.{name}": figure for name in formats for stem, figure in figures.items()}
+        for path, figure in paths.items():
+            draw(figure, path)
+        return list(paths)
+
+    def _shown(self, layout: LayoutFigure, figure: Figure | None, drawn: Sequence[str]) -> Shown:
+        rows = [row for globs in layout.groups.values() for row in _of(globs, self.rows)]
+        if figure is None:
+            return Shown(layout, None, self._why_not(layout, rows))
+        if not drawn:
+            return Shown(layout, None, "neither png nor svg was asked for")
+        caption = self._caption(layout, rows) if layout.plot in ("pareto", "accuracy") else ""
+        return Shown(layout, f"{layout.name}.{drawn[0]}", caption=caption)
+
+    def _caption(self, layout: LayoutFigure, rows: Rows) -> str:
+        pareto = layout.plot == "pareto"
+        hollow = pareto and any(row.row.published for row in rows)
+        return words.figure_caption(rows, self.layout.published, bars=pareto, hollow=hollow)
+
+    def _why_not(self, layout: LayoutFigure, rows: Rows) -> str:
+        if not any(row.runs for row in rows):
+            return "none of its rows has been run"
+        question = study_figures.question_of(layout, rows)
+        failure = self.answers.failures.get(question) if question is not None else None
+        return failure or "the runs of its rows do not hold what it shows"
+
+    def _text(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        atomic.replace(path, lambda temporary: _write_text(temporary, text))
+        return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")
