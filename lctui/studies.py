@@ -42,8 +42,8 @@ class Display(Observer, Protocol):
     def beside_others(self, name: str) -> Observer:
         """An observer of one run among several."""
 
-    def whole(self, eta: StudyEta) -> None:
-        """How far the study is; `eta` stays up to date by itself."""
+    def member(self, number: int, name: str, eta: StudyEta) -> None:
+        """The study has come to a member; `eta` says how far it is, and stays up to date by itself."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,11 @@ class _Members:
         for scheme in group:
             if self.stop():
                 raise Interrupted("stopped before all members had begun")
-            self.display.say(f"[{self.eta.ended + len(unfinished) + 1}/{self.eta.total}] {scheme.name}")
+            self.display.member(self.eta.ended + len(unfinished) + 1, scheme.name, self.eta)
             if isinstance(found := self._find(scheme), Member):
                 yield found
             else:
                 unfinished.append(found)
-        self.display.whole(self.eta)
         yield from self._run(unfinished)
 
     def _find(self, scheme: Scheme) -> Member | _Unfinished:
@@ -169,7 +168,6 @@ class _Members:
     def _over(self, member: Member) -> Member:
         self.record.add(member.scheme, member.result)
         self.eta.end(member.scheme, reused=member.reused)
-        self.display.whole(self.eta)
         return member
 
     def _run(self, members: Sequence[_Unfinished]) -> Iterator[Member]:

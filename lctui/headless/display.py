@@ -81,13 +81,11 @@ class Display:
         """An observer of one run of several, of which one at a time shows the progress of all."""
         return Beside(self, name)
 
-    def whole(self, eta: StudyEta) -> None:
-        """Shows how far the study is: a bar of its own, or a line as each member begins where there is no terminal."""
+    def member(self, number: int, name: str, eta: StudyEta) -> None:
+        """Says which member of a study comes next, and how long all of it will take; a terminal has a bar for that."""
         self.study = eta
-        if self.live is not None:
-            self._move_study(None)
-        elif (left := eta.left()) is not None:
-            self.say(f"  the whole study: {duration(left)} left")
+        left = eta.left()
+        self.say(f"[{number}/{eta.total}] {name}" + (f"  ({duration(left)} left)" if left is not None else ""))
 
     def table(self, table: RenderableType) -> None:
         """A table, or anything else that Rich lays out."""

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from lctui.errors import BadInput, Problem
 from lctui.scheme.dotted import set_path
 from lctui.scheme.json_file import read_json
+from lctui.scheme.layout import Layout, find_layout_problems
 from lctui.scheme.load import find_problems, parse_scheme, word_errors
 from lctui.scheme.models import Scheme
 from lctui.scheme.study_file import Part, StudyFile
@@ -80,6 +81,8 @@ class Study:
     """The file's content, overrides done: what the study can be made from again."""
     source: str
     """Where it was read; relative paths are looked for beside it."""
+    layout: Layout | None = None
+    """Which tables and figures its report has."""
     winners: Winners = field(default_factory=dict)
 
     @property
@@ -138,9 +141,13 @@ def parse_study(raw: Any, source: str, overrides: Settings, winners: Winners | N
         raw = raw | {"base": base}
     expansion = _Expansion(source, winners or {}, find_problems(base, source)[1])
     expansion.part(file, base, "", "", _Inherited((), ()))
-    if expansion.problems:
-        raise BadInput(source, dict.fromkeys(expansion.problems))
-    return Study(file.study, tuple(expansion.rows), tuple(expansion.stages), raw, source, winners or {})
+    problems = expansion.problems
+    if file.report is not None:
+        problems += find_layout_problems(file.report, [row.name for row in expansion.rows])
+    if problems:
+        raise BadInput(source, dict.fromkeys(problems))
+    rows, stages = tuple(expansion.rows), tuple(expansion.stages)
+    return Study(file.study, rows, stages, raw, source, file.report, winners or {})
 
 
 def _count(part: Part, seeds: int) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from lctui.scheme.compressions import Block
+from lctui.scheme.layout import Layout
 from lctui.scheme.models import Name
 
 Values = Annotated[list[Any], Field(min_length=1)]
@@ -86,6 +87,8 @@ class StudyFile(Part):
     """The study's name."""
     base: dict[str, Any]
     """The scheme that every run starts from."""
+    report: Layout | None = None
+    """The tables and figures of the study's report; without it, one of each with all rows."""
 
 
 Part.model_rebuild()
