@@ -8,6 +8,7 @@ scheme never wait for torch.
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -125,6 +126,13 @@ def _run_file(
     require_device_name(device)
     for scheme in loaded.schemes if isinstance(loaded, Study) else (loaded,):
         require_inputs(scheme, store.home, str(path))
+    if isinstance(loaded, Study) and (queue or detach):
+        from lctui.runs.study_runs import decided
+
+        loaded = decided(loaded, store, {})
+        if loaded.undecided is not None:
+            _detach_study(loaded, store, device, path, settings, queue)
+            return
     if queue or (detach and isinstance(loaded, Study)):
         _queue_file(loaded, store, device, str(path), quiet)
         return
@@ -145,10 +153,30 @@ def _run_file(
         foreground.run_scheme(loaded, store, device, str(path), quiet)
 
 
+def _detach_study(study: Study, store: Store, device: str, path: Path, settings: dict[str, Any], queue: bool) -> None:
+    """A study whose search is open runs as a whole, in a process of its own: what a stage finds decides the next."""
+    if queue:
+        rule = "is not decided yet, and its stages run one after another: run the study here, or with --detach"
+        raise BadInput.one(str(path), "search", rule)
+    from lctui.runs.process import launch
+    from lctui.runs.store import require_writable
+    from lctui.runs.study_record import StudyRecord
+
+    _require_net(study, str(path))
+    require_writable(store)
+    log = StudyRecord.open(store.home, study).path.with_suffix(".log")
+    changes = [part for name, value in settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    arguments = ["--run", str(path.absolute()), "--home", str(store.home.absolute()), "--device", device, *changes]
+    launch("lctui", arguments, log)
+    say(f"the study runs in a process of its own; `lctui ls` shows its runs, {log} what it says")
+    typer.echo(study.name)
+
+
 def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, quiet: bool) -> None:
     from lctui.headless.queued import queue_study
     from lctui.runs.queue import Queue
     from lctui.runs.store import Run
+    from lctui.runs.study_record import StudyRecord
     from lctui.scheme import Scheme
 
     def comparable(scheme: Scheme, twins: list[Run]) -> list[Run]:
@@ -163,6 +191,7 @@ def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, 
             runs = Queue(store).add([loaded], device)
         else:
             runs = queue_study(loaded, store, device, comparable, (lambda line: None) if quiet else say)
+            StudyRecord.open(store.home, loaded)
     for run in runs:
         typer.echo(run.id)
 
@@ -200,7 +229,9 @@ def check(
 
             require_runnable(loaded, str(file))
         reports = [{"name": s.name, **check_report(s, _net_of(s, str(file)))} for s in loaded.schemes]
-        print_result(as_json, {"study": loaded.name, "runs": reports}, lambda: study_check_table(loaded.name, reports))
+        search = [{"stage": stage.title, "candidates": len(stage.candidates)} for stage in loaded.stages]
+        whole = {"study": loaded.name, **({"search": search} if search else {}), "runs": reports}
+        print_result(as_json, whole, lambda: study_check_table(loaded.name, reports, search))
         return
     report = check_report(loaded, _net_of(loaded, str(file)))
     title = f"{loaded.name}: {loaded.model.factory} on {loaded.data.name}"
@@ -307,20 +338,37 @@ app.add_typer(queue_verbs, name="queue")
 
 @app.command()
 def export(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to export.")],
+    what: Annotated[list[str], typer.Argument(metavar="RUN…|STUDY", help="Runs; or one study, by name or file.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write into.")],
-    formats: Formats = "csv",
+    formats: Formats = "",
     plots: Plots = "",
+    settings: Set = None,
     home: Home = None,
 ) -> None:
-    """Write tables of runs (a row a run, a task, a step, a number), plots, and TensorBoard's event files."""
+    """Write tables of runs (a row a run, a task, a step, a number), plots, and TensorBoard's event files.
+
+    Of a study: its report, with the tables and figures that its file asks for.
+    """
     from lctui.console.inspection import Answers
     from lctui.export.files import export_runs
+    from lctui.runs.study_record import studies
+    from lctui.runs.study_runs import open_study
 
     store = open_store(home)
-    found = list(dict.fromkeys(store.find(run) for run in runs))
+    if len(what) == 1 and (Path(what[0]).suffix == ".json" or what[0] in studies(store.home)):
+        from lctui.export.study_files import STUDY_FORMATS, export_study
+
+        if plots:
+            raise BadInput.one("", "--plot", "goes with runs; which plots a study's report has is in the study's file")
+        study = open_study(what[0], store, overrides(settings))
+        for path in export_study(study, store.home, to, listed(formats) or STUDY_FORMATS):
+            typer.echo(str(path))
+        return
+    if settings:
+        raise BadInput.one("", "--set", "goes with a study's file")
+    found = list(dict.fromkeys(store.find(run) for run in what))
     with Answers(store.home) as answers:
-        for path in export_runs(found, to, listed(formats), listed(plots), answers, say):
+        for path in export_runs(found, to, listed(formats) or ["csv"], listed(plots), answers, say):
             typer.echo(str(path))
 
 

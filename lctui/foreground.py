@@ -22,7 +22,7 @@ from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run, require_writable
 from lctui.scheme import Scheme
 from lctui.scheme.study import Study
-from lctui.studies import require_runnable
+from lctui.studies import Decided, Member, require_runnable
 from lctui.studies import run_study as run_members
 
 
@@ -49,25 +49,37 @@ def run_study(study: Study, store: Store, device: str, source: str, quiet: bool,
         LctuiError: some members did not finish; the others did.
     """
     stop, display = StopRequest(), _display(quiet)
-    results: list[dict[str, Any]] = []
+    members: list[Member] = []
+    decided: list[Decided] = []
     try:
         with _stdout_kept(), stop.on_signals(), display:
             require_runnable(study, source)
             require_writable(store)
-            for member in run_members(study, store, device, source, stop, display, ensemble):
-                results.append(member.result)
+            for news in run_members(study, store, device, source, stop, display, ensemble):
+                decided.append(news) if isinstance(news, Decided) else members.append(news)
     finally:
         # Runs that trained together ended in an order of their own.
         order = {scheme.name: number for number, scheme in enumerate(study.schemes)}
-        results.sort(key=lambda result: order[result["name"]])
-        if results:
-            print_json({"study": study.name, "runs": results})
-    display.table(study_table(study.name, results))
+        results = [member.result for member in sorted(members, key=lambda member: order[member.scheme.name])]
+        if results or decided:
+            search = {"search": [_decision(each) for each in decided]} if decided else {}
+            print_json({"study": study.name, **search, "runs": results})
+    if results:
+        display.table(study_table(study.name, results))
     failed = sum(result.get("status") not in ("finished", "interrupted") for result in results)
     if not failed and any(result.get("status") == "interrupted" for result in results):
         raise Interrupted("some runs were stopped")
     if failed:
         raise LctuiError(f"{failed} of {len(results)} runs did not finish")
+
+
+def _decision(decided: Decided) -> dict[str, Any]:
+    """A stage of a search, JSON-ready."""
+    tried = [
+        {"id": result["id"], "set": candidate.settings, "status": result["status"], "reference": result["reference"]}
+        for candidate, result in zip(decided.stage.candidates, decided.results, strict=True)
+    ]
+    return {"stage": decided.stage.title, "candidates": tried, "winner": decided.winner}
 
 
 def _run(run: Run | None, scheme: Scheme, store: Store, device: str, source: str, display: Display) -> None:

@@ -31,6 +31,7 @@ from lctui.events import (
 from lctui.headless.output import even_unheard
 from lctui.headless.words import duration, percent, size_of, times
 from lctui.runs.status import Progress
+from lctui.runs.study_eta import StudyEta
 
 REFRESH_PER_SECOND = 4
 
@@ -42,6 +43,7 @@ class Display:
         self.console = console
         self.live: Live | None = None
         self.leader: Beside | None = None
+        self.study: StudyEta | None = None
         if console.is_terminal and not console.is_dumb_terminal:
             # Our own status line ends in numbers that change in place; finished steps scroll by above it.
             self.bars = Bars(
@@ -79,6 +81,12 @@ class Display:
         """An observer of one run of several, of which one at a time shows the progress of all."""
         return Beside(self, name)
 
+    def member(self, number: int, name: str, eta: StudyEta) -> None:
+        """Says which member of a study comes next, and how long all of it will take; a terminal has a bar for that."""
+        self.study = eta
+        left = eta.left()
+        self.say(f"[{number}/{eta.total}] {name}" + (f"  ({duration(left)} left)" if left is not None else ""))
+
     def table(self, table: RenderableType) -> None:
         """A table, or anything else that Rich lays out."""
         with even_unheard():
@@ -102,6 +110,17 @@ class Display:
             self._move_reference(progress)
         else:
             self._move_steps(progress)
+        self._move_study(progress.eta_seconds)
+
+    def _move_study(self, under_way: float | None) -> None:
+        """The study's own bar stays below the one of the run under way."""
+        if self.study is None:
+            return
+        left = self.study.left(under_way)
+        text = f"{self.study.ended}/{self.study.total} runs" + (f"  ETA {duration(left)}" if left is not None else "")
+        if "study" not in self.tasks:
+            self.tasks["study"] = self.bars.add_task("study", total=self.study.total, text=text)
+        self.bars.update(self.tasks["study"], completed=self.study.ended, text=text)
 
     def _move_reference(self, progress: Progress) -> None:
         done = progress.epoch + progress.batch / max(progress.batches, 1)
@@ -122,7 +141,7 @@ class Display:
     def _move(self, name: str, done: float, total: float, text: str) -> None:
         if name not in self.tasks:
             for other in self.bars.task_ids:
-                self.bars.update(other, visible=False)
+                self.bars.update(other, visible=other == self.tasks.get("study"))
             self.tasks[name] = self.bars.add_task(name, total=total, text=text)
         self.bars.update(self.tasks[name], completed=done, total=total, text=text)
 

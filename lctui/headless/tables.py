@@ -109,12 +109,13 @@ def _inflated(layers: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def study_check_table(name: str, reports: list[dict[str, Any]]) -> Table:
-    """A study's runs and their predicted sizes."""
+def study_check_table(name: str, reports: list[dict[str, Any]], search: list[dict[str, Any]]) -> Group:
+    """A study's runs and their predicted sizes; what is tried before them."""
     table = _table(f"{name}: {len(reports)} runs", {"run": 0, "size": 1, "ratio": 1})
     for report in reports:
         table.add_row(Text(report["name"]), *_predicted(report))
-    return table
+    lines = [Text(f"{stage['stage']}: {stage['candidates']} references are tried first") for stage in search]
+    return Group(table, *lines)
 
 
 def _predicted(predicted: dict[str, Any]) -> tuple[str, str]:

@@ -123,6 +123,7 @@ class Store:
         self.home = home
         self.runs_folder = home / "runs"
         self._swept = False
+        self._fingerprints: dict[str, tuple[str, str]] = {}
 
     def create(self, scheme: Scheme, meta: dict[str, Any], state: Literal["starting", "queued"] = "starting") -> Run:
         """A new run folder with its scheme, `meta` and first status; it appears whole or not at all.
@@ -205,7 +206,18 @@ class Store:
 
     def twins(self, fingerprint: str) -> list[Run]:
         """Runs of the same scheme, newest first."""
-        return [run for run in self.all() if run.read("meta.json").get("fingerprint") == fingerprint]
+        found = [(self._known(run), run) for run in self.folders()]
+        twins = [(created, run.id, run) for (known, created), run in found if known == fingerprint]
+        return [run for *_, run in sorted(twins, key=lambda twin: twin[:2], reverse=True)]
+
+    def _known(self, run: Run) -> tuple[str, str]:
+        """A run's fingerprint and when it was made, which never change: each run's file is read once."""
+        if run.id not in self._fingerprints:
+            meta = run.read("meta.json")
+            if not meta:
+                return "", ""
+            self._fingerprints[run.id] = str(meta.get("fingerprint")), str(meta.get("created", ""))
+        return self._fingerprints[run.id]
 
 
 def new_run(store: Store, scheme: Scheme, device: str, study: str | None = None) -> Run:
