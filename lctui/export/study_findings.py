@@ -18,8 +18,8 @@ def summary(rows: Sequence[Measured]) -> str:
     """How many rows reach the published error, and the extremes; empty where nothing is published."""
     asked = [row for row in rows if row.published("test_error_pct") is not None]
     known = [row for row in asked if row.difference("test_error_pct") is not None]
-    if not asked:
-        return ""
+    if not asked or not known:
+        return f"none of {words.plural(len(asked), 'row')} with a published number has been run." if asked else ""
     close = [row for row in known if row.close]
     said = (
         f"the test error{' (mean over seeds)' if words.several(rows) else ''} is no higher than the published one + "

@@ -89,6 +89,10 @@ class Report:
             "first listed, and the winner's values hold for the later stages. Test errors are for information."
         )
         yield _markdown(study_tables.search_table(self.study.candidates))
+        yield _bullets(
+            f"Chosen{f' for {plain(part)}' if part else ''}: {plain(settings)}"
+            for part, settings in study_tables.chosen_settings(self.study.candidates).items()
+        )
 
     def _sources(self) -> Iterable[str]:
         named = study_tables.named_runs(self.study.rows, self.study.candidates)

@@ -243,6 +243,7 @@ def test_the_search_shows_who_won(exported: Exported) -> None:
     shown = tables_in(exported.text("report.md"))[0]
     assert [cells[-1] for cells in shown[2:]] == ["chosen", "–", "not run"]
     assert shown[4][2] == "nesterov false, lr 0.1"
+    assert "\n- Chosen: batch\\_size 32\n" in exported.text("report.md")
 
 
 def test_every_number_can_be_traced_to_its_run(exported: Exported) -> None:
