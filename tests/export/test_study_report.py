@@ -352,3 +352,20 @@ def test_a_study_that_nobody_ran_has_no_report(small_study: Made, tmp_path: Path
     with pytest.raises(BadInput, match=r"small\.json: no run of this study has finished yet"):
         quick(replace(small_study.study, rows=rows, candidates=()), small_study.home, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_references_training_is_that_of_the_first_run(exported: Exported) -> None:
+    """Its history is in the store, whichever run trained it; the first row's first seed is the one shown."""
+    records = [json.loads(path.read_text()) for path in (exported.made.home / "references").glob("*/reference.json")]
+    (history,) = [
+        record["history"]
+        for record in records
+        if record["scheme"]["seed"] == SEEDS[0] and record["scheme"]["reference"]["batch_size"] == 32
+    ]
+    expected = [
+        (split, e["epoch"], 100 - e[f"{split}_error_pct"]) for split in ("train", "validation") for e in history
+    ]
+    assert [(row["series"], row["x"], row["y"]) for row in exported.rows("training.csv")] == expected
+    bits = [row["label"] for row in exported.rows("bits.csv") if row["label"]]
+    rank = exported.made.results("prune_a")[0]["layers"][1]["rank"]
+    assert bits[0].startswith("20,000 non-zeros") and bits[1].startswith(f"rank {rank}")
