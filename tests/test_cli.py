@@ -163,9 +163,15 @@ def test_the_life_of_a_run(cli: Cli, scheme_file: WriteScheme, tmp_path: Path) -
     assert "LC steps" in cli("show", prefix).stdout
 
     written = cli("export", prefix, "--to", tmp_path / "out", "--format", "csv,json").stdout.split()
-    assert len(written) == 6 and all(Path(path).exists() for path in written)
+    assert len(written) == 7 and all(Path(path).exists() for path in written)
     (row,) = json.loads((tmp_path / "out" / "runs.json").read_text())
     assert row["final_test_error_pct"] == result["final"]["test_error_pct"]
+
+    drawn = cli("export", prefix, prefix, "--to", tmp_path / "out", "--format", "svg", "--plot", "curve,layers")
+    assert [Path(line).name for line in drawn.stdout.split()] == ["error.svg", "gap.svg", "layers.svg"]
+    alone = cli("export", prefix, "--to", tmp_path / "no", "--format", "svg", "--plot", "pareto")
+    assert (alone.returncode, alone.stdout) == (2, "") and not (tmp_path / "no").exists()
+    assert alone.stderr == "--plot: pareto cannot be drawn of tiny: needs two runs or more with an error and a ratio\n"
 
     artifact = cli.home / "runs" / result["id"] / "compressed.safetensors"
     assert cli("unpack", artifact, tmp_path / "dense.safetensors").returncode == 0

@@ -28,11 +28,18 @@ LIGHT = [
         for room in ("scheme", "runs", "headless")
         for file in (ROOT / "lctui" / room).glob("*.py")
     ),
+    "lctui.console.inspection",
     "lctui.export.files",
     "lctui.export.formats",
+    "lctui.export.gallery",
+    "lctui.export.insides",
+    "lctui.export.long",
+    "lctui.export.names",
     "lctui.export.plots",
     "lctui.export.study_files",
     "lctui.export.tables",
+    "lctui.export.tensorboard",
+    "lctui.export.training",
 ]
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 import warnings
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -79,7 +79,8 @@ def draw(figure: Figure, path: Path) -> None:
         axes = sheet.add_subplot()
         _DRAW[figure.kind](sheet, axes, beyond.clipped(figure))
         beyond.label(axes, figure)
-        axes.set_title(textwrap.fill(_text(figure.title, 80), 60))
+        # What fits above the axes, at a dozen letters an inch.
+        axes.set_title(fill(_text(figure.title, 80), int(12 * (_size(figure)[0] - 0.6))))
         axes.set_xlabel(_text(figure.x_title))
         axes.set_ylabel(_text(figure.y_title))
         metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": "lctui"}
@@ -92,7 +93,7 @@ def _size(figure: Figure) -> tuple[float, float]:
         side = min(9.0, max(3.2, 1.2 + 0.38 * len(figure.classes)))
         return side + 0.4, side
     if figure.kind == "bars":
-        return 5.0, min(12.0, max(2.2, 1.0 + 0.44 * len(figure.classes)))
+        return 5.0, min(40.0, max(2.2, 1.0 + 0.44 * len(figure.classes)))
     return (6.6 if _outside(figure) else 5.0), max(3.2, 0.18 * len(figure.series))
 
 
@@ -245,8 +246,9 @@ def _histogram(sheet: Sheet, axes: Axes, figure: Figure) -> None:
             style |= {"edgecolor": colour, "linestyle": _LINES[n % len(_LINES)], "linewidth": 1.2, "zorder": 3}
             handles.append(axes.stairs(each.y, each.x, baseline=foot, **style))
         elif each.kind == "stems":
-            axes.vlines(each.x, foot, each.y, color=colour, linewidth=1.4, zorder=4)
-            handles += axes.plot(each.x, each.y, color=colour, marker=_MARKERS[n % len(_MARKERS)], ls="none", zorder=5)
+            size, style = (4.0 if len(each.x) <= _MANY else 2.0), {"marker": _MARKERS[n % len(_MARKERS)], "ls": "none"}
+            axes.vlines(each.x, foot, each.y, color=colour, linewidth=0.35 * size, zorder=4)
+            handles += axes.plot(each.x, each.y, color=colour, markersize=size, zorder=5, **style)
             named += [(x, y, _text(name, 28)) for x, y, name in zip(each.x, each.y, each.labels, strict=False)]
         elif each.kind not in GUIDES:
             handles.append(_line(axes, each, n, len(figure.series)))
@@ -275,9 +277,7 @@ def _bars(sheet: Sheet, axes: Axes, figure: Figure) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.margins(x=0.1)
-    if len(handles) > 1:
-        named = [_text(each.name) for each in figure.series]
-        sheet.legend(handles, named, loc="outside lower center", ncols=len(handles))
+    _legend(sheet, axes, figure, handles)
 
 
 def _legend(
@@ -293,6 +293,8 @@ def _legend(
     numbers = [str(n) for n in range(len(names))]
     if _outside(figure):
         legend = sheet.legend(handles, numbers, loc="outside right upper", handlelength=3)
+    elif figure.kind in ("histogram", "bars"):  # within the axes, it would hide some bar or stem
+        legend = sheet.legend(handles, numbers, loc="outside lower center", ncols=len(names))
     else:
         many = sum(len(each.x) for each in figure.series) > 5000  # looking for the best place takes long then
         legend = axes.legend(handles, numbers, loc="upper right" if many else "best", handlelength=3)

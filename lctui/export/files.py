@@ -75,12 +75,12 @@ def _figures(
     found = gallery(runs, plots or PLOTS, insides)
     for plot in found.missing if plots else found.troubled:
         if plot in found.shown or not plots:
-            note(f"{plot} left out: {found.reasons(plot)}")
+            note(f"{plot} left out {found.reasons(plot)}")
     absent = [plot for plot in plots if plot not in found.shown]
     if absent:
-        raise BadInput("", [Problem("--plot", f"{plot} cannot be drawn: {found.reasons(plot)}") for plot in absent])
+        raise BadInput("", [Problem("--plot", f"{plot} cannot be drawn {found.reasons(plot)}") for plot in absent])
     if not found.figures:
-        raise BadInput.one("", "--format", f"nothing to draw: {found.reasons('curve')}")
+        raise BadInput.one("", "--format", f"nothing can be drawn {found.reasons('curve')}")
     return found
 
 

@@ -28,7 +28,7 @@ class Missing(Exception):
     """A plot that a run cannot show, and why."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gallery:
     """The figures by file stem; and for plots that some run cannot show, the reasons with the runs' labels."""
 
@@ -39,9 +39,9 @@ class Gallery:
     """Plots that some net was asked about in vain, though its run has finished."""
 
     def reasons(self, plot: str) -> str:
-        """Why a plot is not there, in one line: `no LC step yet of a, b`."""
+        """Of which runs a plot is not there, and why, in one line."""
         found = self.missing.get(plot, {})
-        return "; ".join(f"{reason} ({_listed(labels)})" for reason, labels in found.items())
+        return "; ".join(f"of {_listed(labels)}: {reason}" for reason, labels in found.items())
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,23 @@ class _Given:
 
 def _confusion(given: _Given) -> Figures:
     answer = given.confusion()
-    title = f"{given.label}: {answer['error_pct']:.2f} % of {answer['split']} images wrong"
-    return {"": confusion_figure(title, answer)}
+    return {"": confusion_figure(f"{given.label}: {answer['error_pct']:.2f} % {answer['split']} error", answer)}
 
 
 def _codebooks(given: _Given) -> Figures:
-    given.require_task("codebook", "no layer has a codebook (sums of compressions have none of their own)")
+    given.require_task("codebook", "no layer has a codebook of its own")
     shown = [layer for layer in given.layers if layer.get("codebook")]
-    return {layer["name"]: codebook_figure(layer, f"{given.label}: {layer['name']}") for layer in shown}
+    return {layer["name"]: codebook_figure(layer, f"{given.label}: {layer['name']}{_pruned(layer)}") for layer in shown}
+
+
+def _pruned(layer: dict[str, Any]) -> str:
+    """How many weights the codebook is of, where it is not of all."""
+    left = sum(layer["codebook"]["counts"])
+    return f", {left:,} non-zeros of {layer['weights']:,}" if left < layer["weights"] else ""
 
 
 def _singular_values(given: _Given) -> Figures:
-    given.require_task("rank", "no layer is of low rank (sums of compressions have no singular values to cut)")
+    given.require_task("rank", "no layer is of low rank alone")
     shown = [layer for layer in given.layers if "singular_values" in layer]
     return {layer["name"]: singular_values_figure(layer, f"{given.label}: {layer['name']}") for layer in shown}
 
@@ -139,7 +144,7 @@ def _add_shared(found: Gallery, runs: Sequence[Run], labels: Sequence[str], plot
     figures = run_figures(runs)
     curves = {name: figure for name, figure in figures.items() if name != "pareto"}
     points = {name: figure for name, figure in figures.items() if name == "pareto" and len(figure.series[0].x)}
-    missing = "no LC step yet" if not curves else "needs two runs or more that have an error and a ratio"
+    missing = "no LC step yet" if not curves else "needs two runs or more with an error and a ratio"
     for plot, kind in (("curve", curves), ("pareto", points)):
         if plot in plots and kind:
             found.shown.add(plot)

@@ -31,7 +31,7 @@ _PLACES: tuple[tuple[float, float, str, str], ...] = (
 )
 """Where a name can stand by its point, best first: points to the right and up, and how the text is aligned."""
 
-_LEADER: dict[str, Any] = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2.5}
+_LEADER: dict[str, Any] = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 5}
 """A thin line from a name to its point, to be seen where the name had to stand further off."""
 
 
@@ -45,10 +45,14 @@ def decade(value: float) -> str:
 
 
 def place(axes: Axes, names: Sequence[tuple[float, float, str]], front: Sequence[tuple[float, float]] = ()) -> None:
-    """Names points (x, y, name), each where it covers no point, name, legend, or stretch of the stairs `front`."""
+    """Names points (x, y, name), each where it covers no point, name, legend, or stretch of the stairs `front`.
+
+    A point outside the axes (a hole in the numbers, a zero on a logarithmic axis) gets no name.
+    """
     sheet: Any = axes.get_figure()
     sheet.draw_without_rendering()  # the layout must be known before places can be compared
     renderer = sheet.canvas.get_renderer()
+    names = [each for each in names if axes.bbox.padded(1).contains(*axes.transData.transform(each[:2]))]
     spots = [axes.transData.transform((x, y)) for x, y, _ in names]
     half = 3.5 * sheet.dpi / 72  # of a marker, in pixels
     taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in spots]

@@ -38,6 +38,24 @@ Together = Annotated[
     typer.Option("--ensemble", metavar="off|auto|N", help="How many runs of a study train together."),
 ]
 
+Formats = Annotated[
+    str,
+    typer.Option("--format", metavar="LIST", help="csv, json, md, tex: tables; png, svg: plots; tensorboard."),
+]
+Plots = Annotated[
+    str,
+    typer.Option(
+        "--plot",
+        metavar="LIST",
+        help="Only these plots: curve, pareto, confusion, codebook, singular_values, layers, reference.",
+    ),
+]
+
+
+def listed(names: str) -> list[str]:
+    """The names in a list that an option gives, each once; none in an empty one."""
+    return list(dict.fromkeys(name.strip() for name in names.split(","))) if names else []
+
 
 def members_together(ensemble: str | None) -> int | None:
     """How many runs of a study train together; None for as many as pays.

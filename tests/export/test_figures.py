@@ -71,7 +71,37 @@ HISTOGRAM = Figure(
         Series("codebook", (-0.4, 0.3), (25, 2999), "stems"),
     ),
 )
-ALL = {"curve": CURVES, "confusion": CONFUSION, "pareto": PARETO, "histogram": HISTOGRAM}
+SPECTRUM = Figure(
+    "curve",
+    "fc1",
+    "index",
+    "singular value",
+    log_x=True,
+    log_y=True,
+    series=(
+        Series("kept", (1, 2), (9.0, 4.0)),
+        Series("whole", (1, 2, 3), (8.0, 3.0, 0.5)),
+        Series("rank 2", (2.5,), (), "place"),
+    ),
+)
+BARS = Figure(
+    "bars",
+    "quickstart",
+    "share of the bits (%)",
+    classes=("conv1", "fc1"),
+    series=(
+        Series("compressed", (0, 1), (30.0, 70.0), "bar", ("250 non-zeros", "rank 10")),
+        Series("reference", (0, 1), (6.5, 93.5), "bar"),
+    ),
+)
+ALL = {
+    "spectrum": SPECTRUM,
+    "bars": BARS,
+    "curve": CURVES,
+    "confusion": CONFUSION,
+    "pareto": PARETO,
+    "histogram": HISTOGRAM,
+}
 
 
 def read_svg(path: Path) -> ElementTree.Element:
@@ -158,6 +188,13 @@ def test_error_free_steps_do_not_hide_a_logarithmic_curve(tmp_path: Path) -> Non
     assert {"1", "10"} <= set(texts(tmp_path / "f.svg"))
 
 
+def test_a_long_title_takes_lines_instead_of_being_cut_off(tmp_path: Path) -> None:
+    title = "a title of more letters than stand above three classes"
+    draw(replace(CONFUSION, title=title), tmp_path / "f.svg")
+    lines = [text for text in texts(tmp_path / "f.svg") if text and text in title]
+    assert " ".join(lines) == title and max(map(len, lines)) < 40
+
+
 def test_counts_of_a_confusion_matrix(tmp_path: Path) -> None:
     draw(CONFUSION, tmp_path / "f.svg")
     found = texts(tmp_path / "f.svg")
@@ -171,6 +208,18 @@ def test_many_classes_are_shaded_without_counts(tmp_path: Path) -> None:
     found = texts(tmp_path / "f.svg")
     assert "share of the true class" in found and "7" not in found
     assert 10 <= sum(text.startswith("class") for text in found) <= 60
+
+
+def test_bars_are_as_long_as_their_numbers_and_known_in_grey(tmp_path: Path) -> None:
+    """The lengths order as the numbers do; of two series, the second is hatched."""
+    draw(BARS, tmp_path / "f.svg")
+    patches = [each for each in read_svg(tmp_path / "f.svg").iter(f"{SVG}g") if each.get("id", "").startswith("patch_")]
+    paths = [group[0] for group in patches if len(group) and "clip-path" in group[0].attrib]
+    across = [[float(x) for x in re.findall(r"[ML] (-?[\d.]+) ", path.get("d", ""))] for path in paths]
+    lengths = [max(xs) - min(xs) for xs in across]
+    assert [length / lengths[0] for length in lengths] == pytest.approx([1, 70 / 30, 6.5 / 30, 93.5 / 30], rel=1e-3)
+    assert ["url(#" in path.get("style", "") for path in paths] == [False, False, True, True]
+    assert {"30.0", "70.0", "6.5", "93.5"} <= set(texts(tmp_path / "f.svg"))
 
 
 def test_the_front_is_drawn_and_its_points_are_filled(tmp_path: Path) -> None:
@@ -192,6 +241,9 @@ def test_the_front_is_drawn_and_its_points_are_filled(tmp_path: Path) -> None:
         Figure("pareto"),
         Figure("histogram"),
         Figure("confusion"),
+        Figure("bars"),
+        Figure("bars", classes=("nothing",), series=(Series("none", (0,), (nan,), "bar"),)),
+        Figure("histogram", log_y=True, series=(Series("unused", (0, 1), (0, 5), "stems", ("0 %", "100 %")),)),
         Figure("curve", log_y=True, log_x=True, series=(Series("zeros", (0, 0), (0, 0)),)),
         Figure("curve", log_y=True, series=(Series("one", (1,), (5,)),)),
         Figure("curve", series=(Series("holes", (1, 2, 3), (nan, 1.0, nan)), Series("none", (), ()))),
@@ -275,6 +327,9 @@ def test_the_numbers_of_a_figure_are_a_table() -> None:
     assert [column.heading for column in PARETO.data().columns][1:3] == ["compression ratio", "test error (%)"]
     assert HISTOGRAM.data().rows[4] == ("dense", 1.0, None, None)  # the last edge
     assert CURVES.data().rows[-1] == ("reference <test> & more", None, 0.49, None)
+    assert SPECTRUM.data().rows[-1] == ("rank 2", 2.5, None, None)
+    assert BARS.data().rows[1] == ("compressed", "fc1", 70.0, "rank 10")
+    assert [column.heading for column in BARS.data().columns][2] == "share of the bits (%)"
     assert CONFUSION.data().rows[1] == ("dog", 7, 93, 0)
 
 
@@ -326,6 +381,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(series=[{"name": "a"}]), ["f.svg"], 2, "figure: is not one: KeyError: 'x'"),
         (replace(CURVES, series=(Series("a", (1,), (1, 2)),)).to_json(), ["f.svg"], 2, "figure.series.0: must have as"),
         (replace(CONFUSION, classes=("a",)).to_json(), ["f.svg"], 2, "figure.matrix: must be square"),
+        (replace(BARS, classes=("a",)).to_json(), ["f.svg"], 2, "figure.series: must have a bar for each class"),
         ([], ["f.svg"], 2, "figure: is not one: TypeError"),
         (CURVES.to_json(), "f.svg", 2, 'stdin: must be a JSON object with "figure" and "paths"'),
         (CURVES.to_json(), ["f.pdf"], 2, "f.pdf: must end in .png or .svg"),

@@ -80,7 +80,8 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("format_", ["csv", "json"])
 def test_a_runs_numbers_come_back_exactly(format_: str, run: Run, tmp_path: Path) -> None:
     written = export_runs([run], tmp_path / "out", [format_])
-    assert [file.name for file in written] == [f"{table}.{format_}" for table in ("runs", "tasks", "steps")]
+    assert [file.name for file in written][:3] == [f"{table}.{format_}" for table in ("runs", "tasks", "steps")]
+    assert [file.name for file in written][3:] == (["long.csv"] if format_ == "csv" else [])
     (row,) = rows_of(written[0])
     for block in ("reference", "direct", "final", "best"):
         for name, value in RESULT[block].items():
@@ -92,7 +93,7 @@ def test_a_runs_numbers_come_back_exactly(format_: str, run: Run, tmp_path: Path
 
 @pytest.mark.parametrize("format_", ["csv", "json"])
 def test_tasks_and_steps_come_back_exactly(format_: str, run: Run, tmp_path: Path) -> None:
-    _, tasks, steps = (rows_of(file) for file in export_runs([run], tmp_path / "out", [format_]))
+    _, tasks, steps = (rows_of(file) for file in export_runs([run], tmp_path / "out", [format_])[:3])
     assert [row["layers"] for row in tasks] == ["conv1 conv2", "fc1", "fc2"]
     assert [row["bits"] for row in tasks] == [3968, 7, 0]
     assert [row["nonzeros"] for row in tasks] == [104, None, None]
@@ -105,7 +106,7 @@ def test_tasks_and_steps_come_back_exactly(format_: str, run: Run, tmp_path: Pat
 
 
 def test_runs_share_a_table_even_if_some_have_nothing(run: Run, empty: Run, tmp_path: Path) -> None:
-    runs, tasks, steps = (rows_of(file) for file in export_runs([run, empty], tmp_path / "out", ["csv"]))
+    runs, tasks, steps = (rows_of(file) for file in export_runs([run, empty], tmp_path / "out", ["csv"])[:3])
     assert [row["id"] for row in runs] == ["abcd-x", "efgh-empty"]
     assert runs[1]["status"] == "crashed"
     assert runs[1]["final_test_error_pct"] is None
@@ -115,12 +116,14 @@ def test_runs_share_a_table_even_if_some_have_nothing(run: Run, empty: Run, tmp_
 
 def test_both_formats_say_the_same(run: Run, tmp_path: Path) -> None:
     files = export_runs([run], tmp_path / "out", ["csv", "json"])
-    for table, other in zip(files[:3], files[3:], strict=True):
+    assert [file.name for file in files[6:]] == ["long.csv"]
+    for table, other in zip(files[:3], files[3:6], strict=True):
         assert rows_of(table) == rows_of(other)
 
 
 def test_a_runs_without_steps_still_make_a_table(empty: Run, tmp_path: Path) -> None:
-    _, tasks, steps = export_runs([empty], tmp_path / "out", ["csv"])
+    _, tasks, steps, numbers = export_runs([empty], tmp_path / "out", ["csv"])
+    assert rows_of(numbers) == []
     assert rows_of(tasks) == []
     assert rows_of(steps) == []
 
@@ -147,7 +150,12 @@ def test_an_older_table_is_replaced_whole(run: Run, empty: Run, tmp_path: Path) 
     export_runs([run, empty], tmp_path / "out", ["csv"])
     export_runs([empty], tmp_path / "out", ["csv"])
     assert [row["id"] for row in rows_of(tmp_path / "out" / "runs.csv")] == ["efgh-empty"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["runs.csv", "steps.csv", "tasks.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "long.csv",
+        "runs.csv",
+        "steps.csv",
+        "tasks.csv",
+    ]
 
 
 def test_a_paper_gets_fewer_columns_and_digits(run: Run, tmp_path: Path) -> None:
@@ -200,10 +208,10 @@ def test_latex_of_every_table_closes_what_it_opens(run: Run, tmp_path: Path) -> 
 
 def test_figures_are_formats_too(run: Run, empty: Run, tmp_path: Path) -> None:
     """One run: errors and gap; several: error against ratio as well; runs without a step are left out."""
-    one = export_runs([run, empty], tmp_path / "one", ["svg", "json"])
+    one = export_runs([run, empty], tmp_path / "one", ["svg", "json"], ["curve"])
     assert [path.name for path in one] == ["runs.json", "tasks.json", "steps.json", "error.svg", "gap.svg"]
     twin = Run(shutil.copytree(run.folder, tmp_path / "runs" / "wxyz-x"))
-    two = export_runs([run, twin], tmp_path / "two", ["png", "svg"])
+    two = export_runs([run, twin], tmp_path / "two", ["png", "svg"], ["curve", "pareto"])
     assert [path.name for path in two] == [f"{stem}.{name}" for name in ("png", "svg") for stem in STEMS]
     assert all(path.stat().st_size > 1000 for path in one[3:] + two)
 
@@ -211,5 +219,5 @@ def test_figures_are_formats_too(run: Run, empty: Run, tmp_path: Path) -> None:
 def test_nothing_to_draw_is_said_before_anything_is_written(empty: Run, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         export_runs([empty], tmp_path / "out", ["csv", "png"])
-    assert caught.value.lines() == ["--format: nothing to draw: no LC step yet of efgh-empty"]
+    assert caught.value.lines() == ["--format: nothing can be drawn of efgh-empty: no LC step yet"]
     assert not (tmp_path / "out").exists()
