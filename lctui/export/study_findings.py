@@ -18,12 +18,12 @@ def summary(rows: Sequence[Measured]) -> str:
     """How many rows reach the published error, and the extremes; empty where nothing is published."""
     asked = [row for row in rows if row.published("test_error_pct") is not None]
     known = [row for row in asked if row.difference("test_error_pct") is not None]
-    if not asked:
-        return ""
+    if not asked or not known:
+        return f"none of {words.plural(len(asked), 'row')} with a published number has been run." if asked else ""
     close = [row for row in known if row.close]
     said = (
-        f"{len(close)} of {words.plural(len(known), 'row')} with a published number have a test error no higher than "
-        f"the published one + {CLOSE_POINTS:.2f} points" + (" (mean over seeds)" if words.several(rows) else "")
+        f"the test error{' (mean over seeds)' if words.several(rows) else ''} is no higher than the published one + "
+        f"{CLOSE_POINTS:.2f} points in {len(close)} of {words.plural(len(known), 'row')}"
     )
     if len(known) < len(asked):
         said += f"; {words.plural(len(asked) - len(known), 'further row')} not run"

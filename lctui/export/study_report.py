@@ -16,6 +16,7 @@ from lctui.export.formats import markdown_text as plain
 from lctui.export.formats import table_text
 from lctui.export.study_numbers import CLOSE_POINTS, Measured, Spread
 from lctui.export.study_tables import Both
+from lctui.headless.words import duration
 from lctui.runs.study_runs import StudyRuns
 from lctui.scheme.layout import Layout, LayoutFigure, LayoutTable
 
@@ -88,20 +89,25 @@ class Report:
             "first listed, and the winner's values hold for the later stages. Test errors are for information."
         )
         yield _markdown(study_tables.search_table(self.study.candidates))
+        yield _bullets(
+            f"Chosen{f' for {plain(part)}' if part else ''}: {plain(settings)}"
+            for part, settings in study_tables.chosen_settings(self.study.candidates).items()
+        )
 
     def _sources(self) -> Iterable[str]:
         named = study_tables.named_runs(self.study.rows, self.study.candidates)
-        metas = [run.read("meta.json") for _, run in named]
+        runs = list({run.id: run for _, run in named}.values())  # a candidate may be a row's run, too
+        metas = [run.read("meta.json") for run in runs]
         facts = {name: _distinct(metas, name) for name in ("lctui", "torch", "python", "git_commit", "arithmetic")}
-        dates = _distinct(metas, "created") + [date for _, run in named if (date := study_tables.finished(run))]
-        seconds = Spread.of([run.read("result.json").get("seconds") for _, run in named])
+        dates = _distinct(metas, "created") + [date for run in runs if (date := study_tables.finished(run))]
+        seconds = Spread.of([run.read("result.json").get("seconds") for run in runs])
         lines = [
-            f"Study: {plain(self.study.name)}, {words.plural(len({run.id for _, run in named}), 'run')}",
+            f"Study: {plain(self.study.name)}, {words.plural(len(runs), 'run')}",
             *(f"{name.replace('_', ' ')}: {plain(words.listed(found))}" for name, found in facts.items() if found),
-            f"Devices: {plain(words.devices(run for _, run in named))}",
+            f"Devices: {plain(words.devices(runs))}",
             f"Data (SHA-256): {words.listed(digest[:16] for digest in _distinct(metas, 'data_sha256'))}",
             f"Dates (UTC): {min(dates)[:10]} to {max(dates)[:10]}" if dates else "",
-            f"Time in runs: {sum(seconds.values) / 3600:.1f} hours" if seconds else "",
+            f"Time in runs: {duration(sum(seconds.values))}" if seconds else "",
         ]
         yield _bullets(line for line in lines if line)
         yield (

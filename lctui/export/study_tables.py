@@ -143,8 +143,8 @@ def search_table(candidates: Sequence[Candidate]) -> Both:
     cells: list[Cells] = []
     for each in candidates:
         errors = (each.run.read("result.json").get("reference") or {}) if each.run is not None else {}
-        settings = {name.removeprefix("reference."): value for name, value in each.settings.items()}
-        said = ", ".join(f"{name} {_value(value)}" for name, value in settings.items())
+        settings = _short(each)
+        said = _said(settings)
         cells.append(
             {"part": each.part, "stage": each.stage, "setting": said, "chosen": each.chosen}
             | settings
@@ -161,6 +161,23 @@ def search_table(candidates: Sequence[Candidate]) -> Both:
         Column("chosen"),
     ]
     return Both(numbers_table(title, cells), Table.of(title, columns, shown))
+
+
+def chosen_settings(candidates: Sequence[Candidate]) -> dict[str, str]:
+    """What the search of each part has chosen so far, stages after one another."""
+    found: dict[str, Cells] = {}
+    for each in candidates:
+        if each.chosen:
+            found.setdefault(each.part, {}).update(_short(each))
+    return {part: _said(settings) for part, settings in found.items()}
+
+
+def _short(candidate: Candidate) -> Cells:
+    return {name.removeprefix("reference."): value for name, value in candidate.settings.items()}
+
+
+def _said(settings: Cells) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in settings.items())
 
 
 def _choice(row: Cells) -> str:

@@ -114,7 +114,7 @@ def _quantize(how: Any) -> str:
         case "adaptive":
             return f"k={how.k}"
         case "fixed":
-            return f"{len(how.values)} fixed values"
+            return plural(len(how.values), "fixed value")
         case "powers_of_two":
             return f"powers of two to 1/{2**how.c}" + (", scaled" if how.scaled else "")
     return f"{how.codebook}" + ("" if how.scaled else ", ±1")
