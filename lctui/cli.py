@@ -8,16 +8,15 @@ scheme never wait for torch.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lctui import launching
 from lctui.errors import BadInput, Exit, Interrupted, LctuiError, not_one_of, printable
 from lctui.headless.options import (
     Detach,
@@ -32,7 +31,6 @@ from lctui.headless.options import (
     Set,
     Together,
     listed,
-    members_together,
     open_store,
     overrides,
     print_result,
@@ -42,9 +40,7 @@ from lctui.headless.queue_verbs import queue_verbs
 from lctui.runs.process import require_device_name, share_the_cores
 
 if TYPE_CHECKING:
-    from lctui.runs.store import Store
-    from lctui.scheme import Scheme
-    from lctui.scheme.study import Study
+    pass
 
 app = typer.Typer(
     name="lctui",
@@ -81,7 +77,7 @@ def root(
     elif run is not None:
         if context.invoked_subcommand is not None:
             raise BadInput.one("", "--run", f"goes without a verb, got {context.invoked_subcommand!r} too")
-        _run_file(run, device or "auto", detach, queue, quiet, overrides(settings), ensemble)
+        launching.run_file(run, device or "auto", detach, queue, quiet, overrides(settings), ensemble)
     elif context.invoked_subcommand is None and not (detach or queue or settings or quiet or ensemble is not None):
         if sys.stdin.isatty() and sys.stdout.isatty():
             _open_console(device or "auto", ascii_only, theme)
@@ -106,109 +102,6 @@ def _open_console(device: str, ascii_only: bool, theme: str | None) -> None:
         raise typer.Exit(Exit.FAILED)  # it has said what went wrong
 
 
-def _run_file(
-    path: Path,
-    device: str,
-    detach: bool,
-    queue: bool,
-    quiet: bool,
-    settings: dict[str, Any],
-    ensemble: str | None,
-) -> None:
-    from lctui.input_files import require_inputs
-    from lctui.scheme.study import Study, load_file
-
-    size = members_together(ensemble)
-    loaded = load_file(path, settings)
-    if ensemble is not None and (queue or detach or not isinstance(loaded, Study)):
-        raise BadInput.one("", "--ensemble", "goes with a study that runs here: queued runs have a process each")
-    store = open_store(None)
-    require_device_name(device)
-    for scheme in loaded.schemes if isinstance(loaded, Study) else (loaded,):
-        require_inputs(scheme, store.home, str(path))
-    if isinstance(loaded, Study) and (queue or detach):
-        from lctui.runs.study_runs import decided
-
-        loaded = decided(loaded, store, {})
-        if loaded.undecided is not None:
-            _detach_study(loaded, store, device, path, settings, queue)
-            return
-    if queue or (detach and isinstance(loaded, Study)):
-        _queue_file(loaded, store, device, str(path), quiet)
-        return
-    if detach and not isinstance(loaded, Study):
-        from lctui.runs.process import start_worker
-        from lctui.runs.store import new_run
-
-        _require_net(loaded, str(path))
-        run = new_run(store, loaded, device)
-        start_worker(run.folder, store.home, device)
-        typer.echo(run.id)
-        return
-    from lctui import foreground
-
-    if isinstance(loaded, Study):
-        foreground.run_study(loaded, store, device, str(path), quiet, size)
-    else:
-        foreground.run_scheme(loaded, store, device, str(path), quiet)
-
-
-def _detach_study(study: Study, store: Store, device: str, path: Path, settings: dict[str, Any], queue: bool) -> None:
-    """A study whose search is open runs as a whole, in a process of its own: what a stage finds decides the next."""
-    if queue:
-        rule = "is not decided yet, and its stages run one after another: run the study here, or with --detach"
-        raise BadInput.one(str(path), "search", rule)
-    from lctui.runs.process import launch
-    from lctui.runs.store import require_writable
-    from lctui.runs.study_record import StudyRecord
-
-    _require_net(study, str(path))
-    require_writable(store)
-    log = StudyRecord.open(store.home, study).path.with_suffix(".log")
-    changes = [part for name, value in settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-    arguments = ["--run", str(path.absolute()), "--home", str(store.home.absolute()), "--device", device, *changes]
-    launch("lctui", arguments, log)
-    say(f"the study runs in a process of its own; `lctui ls` shows its runs, {log} what it says")
-    typer.echo(study.name)
-
-
-def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, quiet: bool) -> None:
-    from lctui.headless.queued import queue_study
-    from lctui.runs.queue import Queue
-    from lctui.runs.store import Run
-    from lctui.runs.study_record import StudyRecord
-    from lctui.scheme import Scheme
-
-    def comparable(scheme: Scheme, twins: list[Run]) -> list[Run]:
-        from lctui import studies
-
-        return studies.comparable(scheme, twins, store.home, device, source)
-
-    # stdout is for ids: what a user's net or data print goes to stderr.
-    with redirect_stdout(sys.stderr):
-        _require_net(loaded, source)
-        if isinstance(loaded, Scheme):
-            runs = Queue(store).add([loaded], device)
-        else:
-            runs = queue_study(loaded, store, device, comparable, (lambda line: None) if quiet else say)
-            StudyRecord.open(store.home, loaded)
-    for run in runs:
-        typer.echo(run.id)
-
-
-def _require_net(loaded: Scheme | Study, source: str) -> None:
-    """What the net can tell now, before a worker of its own finds it out where nobody looks."""
-    from lctui.scheme.check import describe
-    from lctui.scheme.study import Study
-
-    if not isinstance(loaded, Study):
-        _net_of(loaded, source)
-    elif any(describe(scheme.model) is None for scheme in loaded.schemes):
-        from lctui import studies
-
-        studies.require_runnable(loaded, source)
-
-
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A scheme or a study.")],
@@ -228,29 +121,14 @@ def check(
             from lctui.studies import require_runnable
 
             require_runnable(loaded, str(file))
-        reports = [{"name": s.name, **check_report(s, _net_of(s, str(file)))} for s in loaded.schemes]
+        reports = [{"name": s.name, **check_report(s, launching.net_of(s, str(file)))} for s in loaded.schemes]
         search = [{"stage": stage.title, "candidates": len(stage.candidates)} for stage in loaded.stages]
         whole = {"study": loaded.name, **({"search": search} if search else {}), "runs": reports}
         print_result(as_json, whole, lambda: study_check_table(loaded.name, reports, search))
         return
-    report = check_report(loaded, _net_of(loaded, str(file)))
+    report = check_report(loaded, launching.net_of(loaded, str(file)))
     title = f"{loaded.name}: {loaded.model.factory} on {loaded.data.name}"
     print_result(as_json, report, lambda: check_table(title, report))
-
-
-def _net_of(scheme: Scheme, source: str) -> Any:
-    """The net's layers; torch is loaded only for nets that are not built in."""
-    from lctui.scheme.check import check_scheme, describe
-
-    if (net := describe(scheme.model)) is not None:
-        return net
-    from lctui.prepare import describe_net
-
-    net = describe_net(scheme, source)
-    problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), net)
-    if problems:
-        raise BadInput(source, problems)
-    return net
 
 
 @app.command()
@@ -349,27 +227,10 @@ def export(
 
     Of a study: its report, with the tables and figures that its file asks for.
     """
-    from lctui.console.inspection import Answers
-    from lctui.export.files import export_runs
-    from lctui.runs.study_record import studies
-    from lctui.runs.study_runs import open_study
+    from lctui.exporting import export_what
 
-    store = open_store(home)
-    if len(what) == 1 and (Path(what[0]).suffix == ".json" or what[0] in studies(store.home)):
-        from lctui.export.study_files import STUDY_FORMATS, export_study
-
-        if plots:
-            raise BadInput.one("", "--plot", "goes with runs; which plots a study's report has is in the study's file")
-        study = open_study(what[0], store, overrides(settings))
-        for path in export_study(study, store.home, to, listed(formats) or STUDY_FORMATS):
-            typer.echo(str(path))
-        return
-    if settings:
-        raise BadInput.one("", "--set", "goes with a study's file")
-    found = list(dict.fromkeys(store.find(run) for run in what))
-    with Answers(store.home) as answers:
-        for path in export_runs(found, to, listed(formats) or ["csv"], listed(plots), answers, say):
-            typer.echo(str(path))
+    for path in export_what(what, to, listed(formats), listed(plots), overrides(settings), open_store(home)):
+        typer.echo(str(path))
 
 
 @app.command()
