@@ -16,6 +16,7 @@ from lctui.errors import Problem, choices_hint, nearest, not_one_of, shortened, 
 from lctui.scheme.compressions import LowRank, Prune, PruneStructured, QuantizeAdaptive, members
 from lctui.scheme.models import Data, Model, Scheme, Task
 from lctui.scheme.net import BUILT_IN, BUILT_IN_DATA, DataInfo, Layer, NetInfo, describe_built_in
+from lctui.scheme.storage import CODED_ROWS, CODED_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,8 @@ def _misfits(how: Any, task: ResolvedTask) -> list[tuple[str, str]]:
     """What does not fit the task's shapes: (field, problem)."""
     n = task.parameters
     of = f"{', '.join(task.names)}"
+    if isinstance(how, Prune) and how.code == "arithmetic" and (large := _too_large_to_code(task)):
+        return [("code", large)]
     if isinstance(how, Prune) and how.norm == "l0" and how.kappa is not None and how.kappa > n:
         return [("kappa", f"{how.kappa} exceeds the {n:,} weights of {of}")]
     if isinstance(how, PruneStructured) and how.kappa is not None:
@@ -194,6 +197,14 @@ def _misfits(how: Any, task: ResolvedTask) -> list[tuple[str, str]]:
     if isinstance(how, LowRank):
         return _misfits_low_rank(how, task)
     return []
+
+
+def _too_large_to_code(task: ResolvedTask) -> str | None:
+    for layer in task.layers:
+        if layer.parameters > CODED_WEIGHTS or layer.groups > CODED_ROWS:
+            most = f"{CODED_WEIGHTS:,} weights in {CODED_ROWS:,} rows"
+            return f"arithmetic codes positions in layers of up to {most}, {layer.name} is larger; use 'plain'"
+    return None
 
 
 def _misfits_low_rank(how: LowRank, task: ResolvedTask) -> list[tuple[str, str]]:

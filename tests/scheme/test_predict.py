@@ -15,7 +15,7 @@ from lctui.scheme.check import resolved_tasks
 from lctui.scheme.net import Layer, NetInfo, lenet5
 from lctui.scheme.predict import NetPrediction, predict
 from lctui.scheme.report import check_report
-from lctui.scheme.storage import expected_gap_bits
+from lctui.scheme.storage import expected_coded_position_bits, expected_gap_bits
 from tests.scheme.cases import parsed
 
 NET = lenet5(5)
@@ -135,6 +135,34 @@ def test_pruning_is_the_values_and_the_expected_positions() -> None:
         assert predicted.compressed_bits == bits + expected_gap_bits(104, 500)
     half = prediction((["conv1"], {"type": "prune", "fraction": 0.5})).layers["conv1"]
     assert half.compressed_bits == 32 * 250 + expected_gap_bits(250, 500)
+
+
+def nearly(bits: float) -> Any:
+    """In whole bytes, rounded up."""
+    return pytest.approx(bits + 4, abs=4.01)
+
+
+def test_arithmetic_codes_are_expected_to_take_the_logarithm_of_what_there_is() -> None:
+    sets = math.log2(comb(500, 104))
+    for extra, bits in (({}, 32 * 104), ({"k": 5}, 104 * math.log2(5) + 32 * 5)):
+        how = {"type": "prune", "kappa": 104, "code": "arithmetic"} | extra
+        predicted = prediction((["conv1"], how)).layers["conv1"]
+        assert predicted.compressed_bits == pytest.approx(sets + bits + 8, abs=8.01)
+        assert predicted.basis == "estimate"
+    for how, bits in (
+        ({"k": 5}, 2500 * math.log2(5) + 32 * 5),
+        ({"codebook": "ternary"}, 2500 * math.log2(3) + 32),
+        ({"codebook": "fixed", "values": [1, 2, 3]}, 2500 * math.log2(3)),
+        ({"codebook": "powers_of_two", "c": 2, "scaled": True}, 2500 * math.log2(7) + 32),
+    ):
+        predicted = prediction((["fc2"], {"type": "quantize", "code": "arithmetic"} | how)).layers["fc2"]
+        assert predicted.compressed_bits == nearly(bits)
+        assert predicted.basis == "estimate"
+
+
+def test_the_positions_of_nothing_and_of_everything_are_known() -> None:
+    assert expected_coded_position_bits(0, 100) == expected_coded_position_bits(100, 100) == 0
+    assert expected_coded_position_bits(99, 100) == 8
 
 
 def test_an_automatic_rank_is_bounded_by_what_it_costs_at_the_last_mu() -> None:
