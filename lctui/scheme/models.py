@@ -98,7 +98,8 @@ class Task(Block):
     """Some layers, and what is done to them."""
 
     layers: tuple[Name, ...] = Field(min_length=1)
-    """Layer names as in named_modules(), or globs such as "conv*"; several layers are compressed jointly."""
+    """Layer names as in named_modules(), or globs such as "conv*"; several layers are compressed jointly.
+    Biases are named fc1.bias or *.bias; all else stands for weights."""
     how: How
     """One compression, or a list of them: their sum."""
 

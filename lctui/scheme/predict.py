@@ -58,7 +58,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class NetPrediction:
-    """A whole net, and each of its layers by name."""
+    """A whole net, and each of its layers by name; of the biases, those that have a task."""
 
     total: Predicted
     layers: dict[str, Predicted]
@@ -74,10 +74,15 @@ def predict(net: NetInfo, tasks: Sequence[ResolvedTask], mu: Mu) -> NetPredictio
         layers.update(_shared_out(task, predict_task(task, mu)))
     total = Predicted(
         storage.dense_bits(net.parameters),
-        sum(layer.compressed_bits for layer in layers.values()) + storage.dense_bits(net.others),
+        sum(layer.compressed_bits for layer in layers.values()) + storage.dense_bits(untouched(net, tasks)),
         _weakest(layer.basis for layer in layers.values()),
     )
     return NetPrediction(total, layers)
+
+
+def untouched(net: NetInfo, tasks: Sequence[ResolvedTask]) -> int:
+    """How many of the net's other values no task compresses."""
+    return net.others - sum(layer.parameters for task in tasks for layer in task.layers if layer.is_bias)
 
 
 def predict_task(task: ResolvedTask, mu: Mu) -> Predicted:

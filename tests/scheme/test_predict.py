@@ -209,6 +209,32 @@ def test_the_layers_and_the_rest_add_up_to_the_total(first: Any, second: Any, jo
     assert predicted.total.exact == all(layer.exact for layer in layers)
 
 
+def test_biases_with_a_task_are_counted_there_and_no_more_among_the_others() -> None:
+    predicted = prediction((["*.bias"], {"type": "quantize", "k": 4}), (["fc1"], {"type": "prune", "kappa": 0}))
+    biases = BIASES * 2 + 4 * 32
+    assert predicted.total.compressed_bits == 32 * (428_000 - 400_000) + biases
+    assert predicted.total.reference_bits == 32 * 428_575
+    assert sum(predicted.layers[f"{name}.bias"].compressed_bits for name in SHAPES) == biases
+    joint = prediction((["fc*", "fc1.bias"], {"type": "quantize", "k": 2}))
+    assert joint.total.compressed_bits == 32 * (25_500 + BIASES - 500) + 402_500 + 500 + 64
+
+
+def test_the_report_lists_biases_that_have_a_task() -> None:
+    raw = {
+        "model": {"factory": "lenet5"},
+        "data": {"name": "mnist"},
+        "compress": [{"layers": ["fc1", "fc1.bias"], "how": {"type": "quantize", "k": 2}}],
+    }
+    report = check_report(parsed(raw), lenet5())
+    assert [layer["name"] for layer in report["layers"]] == ["conv1", "conv2", "fc1", "fc1.bias", "fc2"]
+    bias = report["layers"][3]
+    assert (bias["kind"], bias["shape"], bias["task"]) == ("bias", [500], 0)
+    assert bias["how"] == "quantize k=2 (joint: fc1, fc1.bias)"
+    assert report["others"] == {"parameters": 80, "bits": 32 * 80}
+    whole = sum(layer["compressed_bits"] for layer in report["layers"]) + report["others"]["bits"]
+    assert whole == report["compressed_bits"]
+
+
 def test_a_net_of_nothing_is_compressed_beyond_measure() -> None:
     net = NetInfo((Layer("conv1", "Conv2d", SHAPES["conv1"]),), others=0)
     predicted = prediction((["conv1"], {"type": "prune", "kappa": 0}), net=net)
