@@ -62,8 +62,8 @@ class LCProblem:
     def __post_init__(self) -> None:
         self.has_task = torch.zeros_like(self.net.w)  # [P]: 1 where a weight belongs to a task
         for task in self.tasks:
-            for name in task.names:
-                self.net.view(self.has_task, f"{name}.weight").fill_(1)
+            for name in task.tensors:
+                self.net.view(self.has_task, name).fill_(1)
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -156,7 +156,7 @@ def task_c_step(
     net: FlatNet, task: ResolvedTask, v: Tensor, mu: float, previous: Compressed | None = None
 ) -> Compressed:
     """One task's C step for the target v [P]."""
-    target = [net.view(v, f"{name}.weight") for name in task.names]
+    target = [net.view(v, name) for name in task.tensors]
     shaped = target if len(target) > 1 else target[0]
     return c_step(task.how, shaped, mu, pixels=task.layers[0].pixels, previous=previous)
 
@@ -174,13 +174,13 @@ def _delta(problem: LCProblem, thetas: Sequence[Compressed]) -> Tensor:
     delta = problem.net.w.clone()
     for task, theta in zip(problem.tasks, thetas, strict=True):
         dense = theta.dense()
-        for name, weights in zip(task.names, dense if theta.listed else [dense], strict=True):
-            problem.net.view(delta, f"{name}.weight").copy_(weights)
+        for name, weights in zip(task.tensors, dense if theta.listed else [dense], strict=True):
+            problem.net.view(delta, name).copy_(weights)
     return delta
 
 
 def compressed_state(problem: LCProblem, thetas: Sequence[Compressed]) -> dict[str, Tensor]:
-    """The feasible net as a state dict: Δ(Θ), with the current biases and buffers."""
+    """The feasible net as a state dict: Δ(Θ), with all else as it is."""
     w = problem.net.w.clone()
     try:
         problem.net.w.copy_(_delta(problem, thetas))
@@ -225,7 +225,10 @@ def size(problem: LCProblem, thetas: Sequence[Compressed]) -> dict[str, Any]:
 
 
 def _flops(problem: LCProblem, thetas: Sequence[Compressed]) -> tuple[int, int]:
-    """FLOPs of one input through the compressible layers, compressed and dense: 2 a multiply-add, zeros skipped."""
+    """FLOPs of one input through the compressible layers, compressed and dense: 2 a multiply-add, zeros skipped.
+
+    Biases count for nothing.
+    """
     costs = {layer.name: layer.parameters for layer in problem.info.layers}
     for task, theta in zip(problem.tasks, thetas, strict=True):
         costs.update(zip(task.names, theta.multiplications, strict=True))

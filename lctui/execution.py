@@ -244,7 +244,7 @@ class Execution:
         assert self.state.theta is not None
         state = compressed_state(self.problem, self.state.theta)
         tasks = [
-            artifact.ArtifactTask(tuple(f"{name}.weight" for name in task.names), theta)
+            artifact.ArtifactTask(task.tensors, theta)
             for task, theta in zip(self.problem.tasks, self.state.theta, strict=True)
         ]
         artifact_bytes = artifact.save(path, tasks, state)

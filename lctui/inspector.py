@@ -197,7 +197,8 @@ def _described(info: NetInfo, input_shape: tuple[int, ...] | None, classes: int 
         for layer in info.layers
     ]
     shape = list(input_shape) if input_shape is not None else None
-    return {"layers": layers, "others": info.others, "input_shape": shape, "classes": classes}
+    biases = [{"name": bias.name, "shape": list(bias.shape)} for bias in info.biases]
+    return {"layers": layers, "others": info.others, "biases": biases, "input_shape": shape, "classes": classes}
 
 
 def serve(inspector: Inspector, requests: BinaryIO, replies: BinaryIO) -> int:

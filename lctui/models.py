@@ -19,7 +19,7 @@ from lctui import scheme, user_code
 from lctui.errors import BadInput, nearest, not_one_of
 from lctui.input_files import require_weights
 from lctui.learning.lenet5 import IMAGE, LeNet5Gradient
-from lctui.scheme.net import Layer, NetInfo
+from lctui.scheme.net import BIAS, Layer, NetInfo, bias_name
 
 TORCHVISION = "torchvision:"
 
@@ -118,7 +118,8 @@ def describe(module: nn.Module, example: Tensor | None = None, *, source: str = 
     """The net as layers, shapes and sizes.
 
     With an `example` batch [n, …] its first element is sent through the net, to count the pixels that each weight is
-    used for; without one every layer has one pixel.  Tied weights count once, under the first name that they have.
+    used for; without one every layer has one pixel.  Tied weights count once, under the first name that they have; so
+    do biases.
 
     Raises:
         BadInput: the net does not take the example.
@@ -130,7 +131,8 @@ def describe(module: nn.Module, example: Tensor | None = None, *, source: str = 
     )
     tensors = {id(value): value for value in module.state_dict(keep_vars=True).values() if isinstance(value, Tensor)}
     values = sum(tensor.numel() for tensor in tensors.values())
-    return NetInfo(layers, others=values - sum(layer.parameters for layer in layers))
+    others = values - sum(layer.parameters for layer in layers)
+    return NetInfo(layers, others, biases=_biases(module, {layer.name for layer in layers}))
 
 
 def load_weights(net: nn.Module, file: Path, *, source: str = "") -> None:
@@ -205,6 +207,18 @@ def _compressible(module: nn.Module) -> list[tuple[str, Any]]:
             seen.add(id(weight))
             found.append((name, layer))
     return found
+
+
+def _biases(module: nn.Module, taken: set[str]) -> tuple[Layer, ...]:
+    """The biases of the compressible layers; not one that is called what a layer is."""
+    seen: set[int] = set()
+    found = []
+    for name, layer in _compressible(module):
+        bias = layer._parameters.get("bias")
+        if bias is not None and id(bias) not in seen and bias_name(name) not in taken:
+            seen.add(id(bias))
+            found.append(Layer(bias_name(name), BIAS, tuple(bias.shape)))
+    return tuple(found)
 
 
 def _kind(layer: nn.Module) -> str:

@@ -100,8 +100,8 @@ class Session:
         scratch = reference.scratch
         scratch.w.copy_(reference.net.w)
         for task, solution in zip(tasks, solutions, strict=True):
-            for name, weights in zip(task.names, solution.weights, strict=True):
-                scratch.view(scratch.w, f"{name}.weight").copy_(weights)
+            for name, weights in zip(task.tensors, solution.weights, strict=True):
+                scratch.view(scratch.w, name).copy_(weights)
         split, images = self.judged
         error = error_pct(scratch.module, images)
         problem = LCProblem(reference.net, self.info, tasks, self.splits, scheme)

@@ -104,7 +104,7 @@ def test_three_mistakes_are_three_lines(cli: Cli, scheme_file: WriteScheme) -> N
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"{path}: compress.0.how.kapa: unknown field; did you mean 'kappa'?"
-        " (one of: type, kappa, fraction, alpha, norm, k)",
+        " (one of: type, kappa, fraction, alpha, norm, k, code)",
         f"{path}: compress.1.layers.0: no layer 'fc22' with weights to compress; did you mean 'fc2'?",
         f"{path}: compress.2.how.kappa: 1000 exceeds the 200 weights of fc3",
     ]

@@ -13,11 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lctui.compression import coded_indices, coded_positions
+from lctui.compression.gaps import gap_bits
+from lctui.compression.range_coder import Bytes
+from lctui.scheme.storage import FLOAT_BITS, coded_bits, index_bits
+
 Shape = tuple[int, ...]
-Code = Literal["float", "index", "gaps", "mask"]
+Code = Literal["float", "index", "gaps", "mask", "positions", "indices"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,48 @@ class Part:
     """One tensor of Θ and its code on disk.
 
     float: as it is (float32, or float16) · index: integers in [0, size), ⌈log₂ size⌉ bits each · gaps: increasing
-    int64 positions in [0, size), gap-coded · mask: booleans, one bit each.
+    int64 positions in [0, size), gap-coded · mask: booleans, one bit each · positions: increasing int64 positions in
+    tensors of the task's `shapes`, arithmetic-coded · indices: integers in [0, size), arithmetic-coded.
     """
 
     tensor: Tensor
     code: Code
     size: int = 0
+    shapes: tuple[Shape, ...] = ()
+
+    @classmethod
+    def of_positions(cls, positions: Tensor, shapes: tuple[Shape, ...], code: str) -> Part:
+        """Increasing positions in tensors of these shapes, by a compression's `code`."""
+        if code == "arithmetic":
+            return cls(positions, "positions", shapes=shapes)
+        return cls(positions, "gaps", sum(map(math.prod, shapes)))
+
+    @classmethod
+    def of_indices(cls, indices: Tensor, size: int, code: str) -> Part:
+        """Indices in [0, size), by a compression's `code`."""
+        return cls(indices, "indices" if code == "arithmetic" else "index", size)
+
+    @property
+    def bits(self) -> int:
+        """The part's size: what is counted, and written."""
+        count = self.tensor.numel()
+        match self.code:
+            case "float":
+                return count * min(FLOAT_BITS, 8 * self.tensor.itemsize)
+            case "index":
+                return count * index_bits(max(self.size, 1))
+            case "gaps":
+                return gap_bits(self.tensor)
+            case "mask":
+                return count
+        return coded_bits(self.coded().size)
+
+    def coded(self) -> Bytes:
+        """The bytes of an arithmetic code."""
+        values = self.tensor.detach().cpu().reshape(-1).numpy().astype(np.int64)
+        if self.code == "positions":
+            return coded_positions.encode(values, self.shapes)
+        return coded_indices.encode(values, max(self.size, 1))
 
 
 @dataclass(frozen=True)

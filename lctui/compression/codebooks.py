@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,7 +24,6 @@ from lctui.scheme.compressions import (
     QuantizePowersOfTwo,
     QuantizeTernary,
 )
-from lctui.scheme.storage import adaptive_codebook_bits, fixed_codebook_bits
 
 TABLE = 1 << 13
 """Cells of the table that assigns weights to entries."""
@@ -110,16 +110,16 @@ class LearnedCodebook(_Quantized):
     def parameters(self) -> int:
         return self.n + self.codebook.numel()
 
-    @property
+    @cached_property
     def bits(self) -> int:
-        return adaptive_codebook_bits(self.n, self.codebook.numel())
+        return sum(part.bits for part in self.parts().values())
 
     def learned(self) -> dict[str, Any]:
         return {"codebook": self.codebook.tolist()}
 
     def parts(self) -> dict[str, Part]:
         return {
-            "indices": Part(self.indices, "index", self.codebook.numel()),
+            "indices": Part.of_indices(self.indices, self.codebook.numel(), self.how.code),
             "codebook": Part(self.codebook, "float"),
         }
 
@@ -158,9 +158,9 @@ class GivenCodebook(_Quantized):
     def parameters(self) -> int:
         return self.n + (self.scale is not None)
 
-    @property
+    @cached_property
     def bits(self) -> int:
-        return fixed_codebook_bits(self.n, len(entries_of(self.how)), scaled=self.scale is not None)
+        return sum(part.bits for part in self.parts().values())
 
     def learned(self) -> dict[str, Any]:
         if self.scale is None:
@@ -168,7 +168,9 @@ class GivenCodebook(_Quantized):
         return {"scale": float(self.scale), "codebook": self.codebook().tolist()}
 
     def parts(self) -> dict[str, Part]:
-        parts = {"indices": Part(self.indices, "index", len(entries_of(self.how)))}
+        # A code for two equally likely values has nothing to gain: binary has none.
+        code = getattr(self.how, "code", "plain")
+        parts = {"indices": Part.of_indices(self.indices, len(entries_of(self.how)), code)}
         return parts if self.scale is None else {**parts, "scale": Part(self.scale, "float")}
 
     @classmethod

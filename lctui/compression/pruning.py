@@ -18,10 +18,8 @@ from torch import Tensor
 
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
-from lctui.compression.gaps import gap_bits
 from lctui.compression.order import kth_largest
 from lctui.scheme.compressions import Prune
-from lctui.scheme.storage import survivors_bits
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +38,7 @@ class Pruned(Compressed):
 
     @cached_property
     def bits(self) -> int:
-        return survivors_bits(self.values.numel(), None) + gap_bits(self.positions)
+        return sum(part.bits for part in self.parts().values())
 
     @cached_property
     def multiplications(self) -> tuple[int, ...]:
@@ -51,7 +49,10 @@ class Pruned(Compressed):
         return {"nonzeros": self.values.numel()}
 
     def parts(self) -> dict[str, Part]:
-        return {"values": Part(self.values, "float"), "positions": Part(self.positions, "gaps", self.n)}
+        return {
+            "values": Part(self.values, "float"),
+            "positions": Part.of_positions(self.positions, self.shapes, self.how.code),
+        }
 
     @classmethod
     def from_parts(

@@ -19,13 +19,11 @@ from torch import Tensor
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
 from lctui.compression.codebooks import look_up, nearest
-from lctui.compression.gaps import gap_bits
 from lctui.compression.kmeans import codebook_of_sorted
 from lctui.compression.kmeans_sums import Floats
 from lctui.compression.order import ascending
 from lctui.compression.pruning import kept, largest, nonzeros
 from lctui.scheme.compressions import Prune
-from lctui.scheme.storage import survivors_bits
 
 STEPS = 100
 
@@ -48,7 +46,7 @@ class PrunedCodebook(Compressed):
 
     @cached_property
     def bits(self) -> int:
-        return survivors_bits(self.positions.numel(), self.codebook.numel()) + gap_bits(self.positions)
+        return sum(part.bits for part in self.parts().values())
 
     @cached_property
     def multiplications(self) -> tuple[int, ...]:
@@ -59,9 +57,9 @@ class PrunedCodebook(Compressed):
 
     def parts(self) -> dict[str, Part]:
         return {
-            "indices": Part(self.indices, "index", self.codebook.numel()),
+            "indices": Part.of_indices(self.indices, self.codebook.numel(), self.how.code),
             "codebook": Part(self.codebook, "float"),
-            "positions": Part(self.positions, "gaps", self.n),
+            "positions": Part.of_positions(self.positions, self.shapes, self.how.code),
         }
 
     @classmethod

@@ -1,9 +1,9 @@
 """The compressed artifact, `compressed.safetensors`: a net in as many bytes as its compression promises.
 
-Owns the file's layout, version 1.  Every part of a task's Θ is a tensor named `@TASK.PART`, stored by its code: floats
-as they are, everything else as packed bytes.  Values that no task compresses keep their names.  The metadata's one
-entry, `lctui`, is JSON that says how to decompress.  Reading executes nothing and believes nothing: a file is either
-decompressed to exactly what was saved, or refused: a checksum covers all of it.
+Owns the file's layout, versions 1 and 2 (which knows arithmetic codes).  Every part of a task's Θ is a tensor named
+`@TASK.PART`, stored by its code: floats as they are, everything else as packed bytes.  Values that no task compresses
+keep their names.  The metadata's one entry, `lctui`, is JSON that says how to decompress.  Reading executes nothing and
+believes nothing: a file is either decompressed to exactly what was saved, or refused: a checksum covers all of it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,23 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lctui.compression import restore
+from lctui.compression import coded_indices, coded_positions, restore
 from lctui.compression.base import Code, Compressed, Part
 from lctui.compression.gaps import gap_width
 from lctui.errors import BadInput
 from lctui.export import codes
 from lctui.runs import atomic
-from lctui.scheme.compressions import Block, Count, How, members
+from lctui.scheme.compressions import Block, Count, How, members, without_later
 from lctui.scheme.storage import index_bits
 from lctui.user_code import one_line
 
-VERSION = 1
+VERSION = 2
+"""The newest format; a file that needs nothing of it is written in the first, which older readers know."""
 MAX_VALUES = 2**33
 """More values than this in a decompressed net are taken for an attack, not for a net."""
 
+_FIELDS: dict[Code, int] = {"float": 2, "mask": 2, "positions": 2, "index": 3, "indices": 3, "gaps": 5}
+"""How many fields of an entry its code has use for."""
 _KEY = "lctui"
 _MARK = "@"
 
@@ -109,7 +112,8 @@ def save(path: Path, tasks: Sequence[ArtifactTask], state: Mapping[str, Tensor])
         mark += _MARK
     hows, entries, tensors = _lay_out(tasks, mark)
     tensors |= {name: state[name].detach().to("cpu", copy=True).contiguous() for name in others}
-    header: dict[str, Any] = {"version": VERSION, "names": list(state), "hows": hows, "tasks": entries}
+    version = VERSION if any(_is_arithmetic(part) for task in tasks for part in task.theta.parts().values()) else 1
+    header: dict[str, Any] = {"version": version, "names": list(state), "hows": hows, "tasks": entries}
     optional = {"aliases": aliases, "mark": mark if mark != _MARK else ""}
     header |= {name: value for name, value in optional.items() if value}
     header["digest"] = _digest(header, tensors)
@@ -213,33 +217,45 @@ def _encode(part: Part) -> tuple[_Entry, Tensor]:
     if part.code == "index":
         size = max(part.size, 1)
         return _Entry("index", count, size), torch.from_numpy(codes.pack_indices(array, index_bits(size)))
+    if part.code == "positions":
+        return _Entry("positions", count), torch.from_numpy(part.coded().copy())
+    if part.code == "indices":
+        return _Entry("indices", count, max(part.size, 1)), torch.from_numpy(part.coded().copy())
     width = gap_width(tensor)
     symbols, packed = codes.encode_gaps(array, width)
     return _Entry("gaps", count, part.size, width, symbols), torch.from_numpy(packed)
 
 
-def _decode(entry: _Entry, tensor: Tensor, n: int) -> Tensor:
-    """The inverse of `_encode`, for a task of `n` weights."""
+def _is_arithmetic(part: Part) -> bool:
+    return part.code in ("positions", "indices")
+
+
+def _decode(entry: _Entry, tensor: Tensor, task: _Task) -> Tensor:
+    """The inverse of `_encode`, for a part of `task`."""
     if entry.code == "float":
         if not tensor.is_floating_point() or tensor.numel() != entry.length:
             raise ValueError(f"{entry.length} floating-point numbers announced, {tensor.numel()} {tensor.dtype} found")
         return tensor
     # Codes of zero bits cost no bytes: without a bound, their count could be anything.
-    if entry.length > n or entry.size > MAX_VALUES**2:
-        raise ValueError(f"{entry.length} coded values for {n} weights")
+    if entry.length > task.n or entry.size > MAX_VALUES**2:
+        raise ValueError(f"{entry.length} coded values for {task.n} weights")
     packed = tensor.numpy()
     if entry.code == "mask":
         return torch.from_numpy(codes.unpack_mask(packed, entry.length))
     if entry.code == "index":
         size = max(entry.size, 1)
         return torch.from_numpy(codes.unpack_indices(packed, index_bits(size), entry.length, size))
+    if entry.code == "positions":
+        return torch.from_numpy(coded_positions.decode(packed, entry.length, task.shapes))
+    if entry.code == "indices":
+        return torch.from_numpy(coded_indices.decode(packed, entry.length, max(entry.size, 1)))
     return torch.from_numpy(codes.decode_gaps(packed, entry.width, entry.symbols, entry.length, entry.size))
 
 
 def _dump(how: Any) -> Any:
     """A compression in full: the file must not change its meaning when a default does."""
     blocks: list[Block] = list(members(how))
-    dumped = [block.model_dump(mode="json", exclude_none=True) for block in blocks]
+    dumped = [without_later(block, block.model_dump(mode="json", exclude_none=True)) for block in blocks]
     return dumped if isinstance(how, list | tuple) else dumped[0]
 
 
@@ -252,7 +268,7 @@ def _task_entry(task: ArtifactTask, how: int, parts: dict[str, _Entry]) -> dict[
 
 def _trimmed(entry: _Entry) -> list[Any]:
     """Without the fields that the code has no use for."""
-    return list(entry[: {"float": 2, "mask": 2, "index": 3, "gaps": 5}[entry.code]])
+    return list(entry[: _FIELDS[entry.code]])
 
 
 def _json(header: Mapping[str, Any]) -> str:
@@ -284,7 +300,7 @@ def _read_header(content: bytes) -> dict[str, Any]:
     version = header.get("version")
     if isinstance(version, int) and version > VERSION:
         raise _Refused(f"was written by a newer lctui, in format {version}; this one reads format {VERSION}")
-    if version != VERSION:
+    if version not in (1, VERSION):
         raise _Refused(f"has format {version!r}; this lctui reads format {VERSION}")
     return header
 
@@ -314,7 +330,7 @@ def _decompress_task(task: _Task, how: Any, stored: dict[str, Tensor]) -> dict[s
     dtype = getattr(torch, task.dtype, None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"{task.dtype!r} is no floating-point type")
-    decoded = {name: _decode(entry, stored[name], task.n) for name, entry in task.parts.items()}
+    decoded = {name: _decode(entry, stored[name], task) for name, entry in task.parts.items()}
     theta = restore(how, task.shapes, decoded, dtype, True)
     return dict(zip(task.layers, theta.dense(), strict=True))
 

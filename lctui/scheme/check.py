@@ -13,9 +13,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lctui.errors import Problem, choices_hint, nearest, not_one_of, shortened, shown
-from lctui.scheme.compressions import LowRank, Prune, PruneStructured, QuantizeAdaptive, members
+from lctui.scheme.compressions import LowRank, Prune, PruneNM, PruneStructured, QuantizeAdaptive, members
 from lctui.scheme.models import Data, Model, Scheme, Task
-from lctui.scheme.net import BUILT_IN, BUILT_IN_DATA, DataInfo, Layer, NetInfo, describe_built_in
+from lctui.scheme.net import BIAS, BUILT_IN, BUILT_IN_DATA, DataInfo, Layer, NetInfo, describe_built_in
+from lctui.scheme.storage import CODED_ROWS, CODED_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class ResolvedTask:
     def names(self) -> tuple[str, ...]:
         """The layers' names."""
         return tuple(layer.name for layer in self.layers)
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of their tensors in a state dict."""
+        return tuple(layer.tensor for layer in self.layers)
 
     @property
     def parameters(self) -> int:
@@ -141,7 +147,7 @@ def resolve(tasks: Mapping[int, Task], net: NetInfo) -> tuple[list[ResolvedTask]
                 taken.setdefault(layer.name, index)
         if layers:
             # Joint tasks run in the net's order, whatever order the scheme names the layers in.
-            ordered = tuple(layer for layer in net.layers if layer.name in layers)
+            ordered = tuple(layer for layer in net.compressible if layer.name in layers)
             resolved.append(ResolvedTask(index, ordered, task.how))
             problems += _check_how(resolved[-1])
     return resolved, problems
@@ -156,11 +162,13 @@ def named(pattern: str, names: Sequence[str]) -> list[str]:
 
 def _match(pattern: str, net: NetInfo) -> tuple[list[Layer], str | None]:
     names = [layer.name for layer in net.layers]
-    if found := named(pattern, names):
+    biases = [layer.name for layer in net.biases]
+    # A glob stands for weights, unless it says bias.
+    if found := named(pattern, names) + (named(pattern, biases) if pattern.split(".")[-1] == BIAS else []):
         return [net.layer(name) for name in found], None
     if any(sign in pattern for sign in "*?["):
         return [], f"{pattern!r} matches no layer; {_layers(names)}"
-    guess = nearest(pattern, names)
+    guess = nearest(pattern, biases if ".b" in pattern else names) or nearest(pattern, names)
     hint = f"; did you mean {guess!r}?" if guess else f"; {_layers(names)}"
     return [], f"no layer {pattern!r} with weights to compress{hint}"
 
@@ -183,6 +191,10 @@ def _misfits(how: Any, task: ResolvedTask) -> list[tuple[str, str]]:
     """What does not fit the task's shapes: (field, problem)."""
     n = task.parameters
     of = f"{', '.join(task.names)}"
+    if isinstance(how, LowRank | PruneNM | PruneStructured) and (bias := _first_bias(task)):
+        return [("", f"{how.type} takes weights, {bias} is a bias: prune or quantize it")]
+    if isinstance(how, Prune) and how.code == "arithmetic" and (large := _too_large_to_code(task)):
+        return [("code", large)]
     if isinstance(how, Prune) and how.norm == "l0" and how.kappa is not None and how.kappa > n:
         return [("kappa", f"{how.kappa} exceeds the {n:,} weights of {of}")]
     if isinstance(how, PruneStructured) and how.kappa is not None:
@@ -194,6 +206,18 @@ def _misfits(how: Any, task: ResolvedTask) -> list[tuple[str, str]]:
     if isinstance(how, LowRank):
         return _misfits_low_rank(how, task)
     return []
+
+
+def _first_bias(task: ResolvedTask) -> str | None:
+    return next((layer.name for layer in task.layers if layer.is_bias), None)
+
+
+def _too_large_to_code(task: ResolvedTask) -> str | None:
+    for layer in task.layers:
+        if layer.parameters > CODED_WEIGHTS or layer.groups > CODED_ROWS:
+            most = f"{CODED_WEIGHTS:,} weights in {CODED_ROWS:,} rows"
+            return f"arithmetic codes positions in layers of up to {most}, {layer.name} is larger; use 'plain'"
+    return None
 
 
 def _misfits_low_rank(how: LowRank, task: ResolvedTask) -> list[tuple[str, str]]:

@@ -46,6 +46,16 @@ NumberChoice = BeforeValidator(_not_bool)
 """For a choice among numbers: Python's True equals 1, a file's true does not."""
 
 
+class _Later:
+    """Marks a field that came after the first runs: at its default it means what schemes without it mean."""
+
+
+LATER = _Later()
+
+Code = Annotated[Literal["plain", "arithmetic"], LATER]
+"""How positions and indices are written: with equal bits each, or as many as they are unlikely."""
+
+
 Measure = Literal["weights", "groups", "rank"]
 """What a suggested number is a share of: the task's weights, its filters and neurons, or its smallest full rank."""
 
@@ -56,6 +66,18 @@ class Block(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+
+def without_later(value: Any, dumped: Any) -> Any:
+    """What was dumped of a value, without its later fields at their defaults."""
+    if isinstance(value, Block):
+        fields = type(value).model_fields
+        later = {name for name, field in fields.items() if LATER in field.metadata}
+        dropped = {name for name in later if getattr(value, name) == fields[name].default}
+        return {name: without_later(getattr(value, name), dumped[name]) for name in dumped if name not in dropped}
+    if isinstance(value, tuple):
+        return [without_later(*pair) for pair in zip(value, dumped, strict=True)]
+    return dumped
 
 
 def _share(share: float, of: Measure) -> JsonDict:
@@ -85,6 +107,8 @@ class Prune(Block):
     """l0 counts the non-zero weights; l1 sums their magnitudes and shrinks what it keeps."""
     k: Positive | None = Field(default=None, le=65536)
     """Codebook size for the survivors: each kept weight becomes one of k shared values."""
+    code: Code = "plain"
+    """How positions (and indices) are stored: plain by gaps, arithmetic in the fewest bits, by where survivors are."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Prune:
@@ -137,6 +161,8 @@ class QuantizeAdaptive(Block):
     """The k values are chosen to fit the weights best."""
     k: Positive = Field(le=65536, examples=[4])
     """k: the codebook's size; a weight then takes ⌈log₂ k⌉ bits."""
+    code: Code = "plain"
+    """How indices are stored: plain with ⌈log₂ k⌉ bits each, arithmetic with fewer for common ones."""
 
 
 class QuantizeFixed(Block):
@@ -149,6 +175,8 @@ class QuantizeFixed(Block):
         min_length=1, max_length=256, examples=[[-0.1, 0, 0.1]]
     )
     """The codebook: up to 256 different numbers."""
+    code: Code = "plain"
+    """How indices are stored: plain with equal bits each, arithmetic with fewer for common ones."""
 
     @model_validator(mode="after")
     def _consistent(self) -> QuantizeFixed:
@@ -168,6 +196,8 @@ class QuantizePowersOfTwo(Block):
     """C: the smallest magnitude is 2⁻ᶜ."""
     scaled: Flag = False
     """Multiply the codebook by one learned scale."""
+    code: Code = "plain"
+    """How indices are stored: plain with equal bits each, arithmetic with fewer for common ones."""
 
 
 class QuantizeBinary(Block):
@@ -188,6 +218,8 @@ class QuantizeTernary(Block):
     """Two values of opposite sign, and zero."""
     scaled: Flag = True
     """Learn the magnitude a; without it a = 1."""
+    code: Code = "plain"
+    """How indices are stored: plain with two bits each, arithmetic with fewer for common ones."""
 
 
 class LowRank(Block):

@@ -21,6 +21,7 @@ from lctui.scheme.compressions import (
     NumberChoice,
     Positive,
     PositiveFloat,
+    without_later,
 )
 from lctui.scheme.net import BUILT_IN, BUILT_IN_DATA
 
@@ -97,7 +98,8 @@ class Task(Block):
     """Some layers, and what is done to them."""
 
     layers: tuple[Name, ...] = Field(min_length=1)
-    """Layer names as in named_modules(), or globs such as "conv*"; several layers are compressed jointly."""
+    """Layer names as in named_modules(), or globs such as "conv*"; several layers are compressed jointly.
+    Biases are named fc1.bias or *.bias; all else stands for weights."""
     how: How
     """One compression, or a list of them: their sum."""
 
@@ -210,7 +212,7 @@ class Scheme(Block):
 
     def fingerprint(self) -> str:
         """Hash of all that determines the numbers of a run: everything but the name and the tags."""
-        return _digest({key: value for key, value in self.dump().items() if key not in ("name", "tags")})
+        return _digest({key: value for key, value in self._known_by().items() if key not in ("name", "tags")})
 
     def reference_fingerprint(self) -> str:
         """Hash of the blocks that determine the reference net."""
@@ -221,8 +223,12 @@ class Scheme(Block):
         return self._blocks_digest("model", "data", "reference", "seed", "precision", "l_step")
 
     def _blocks_digest(self, *blocks: str) -> str:
-        dumped = self.dump()
-        return _digest({key: dumped[key] for key in blocks})
+        known_by = self._known_by()
+        return _digest({key: known_by[key] for key in blocks})
+
+    def _known_by(self) -> Any:
+        """The dump, as it was before fields were added that stand at their defaults: runs made then are found still."""
+        return without_later(self, self.dump())
 
 
 def _digest(value: Any) -> str:

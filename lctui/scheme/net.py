@@ -22,14 +22,31 @@ def matrix_shape(shape: tuple[int, ...], conv_scheme: str) -> tuple[int, int]:
     return rows, prod(rest)
 
 
+BIAS = "bias"
+"""The kind of a bias among layers."""
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A layer that can be compressed: its weight's shape, and the output pixels each weight is used for."""
+    """A layer that can be compressed: its weight's shape, and the output pixels each weight is used for.
+
+    Or, of kind `BIAS`, a layer's bias: its name is then that of the tensor, `fc1.bias`.
+    """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     pixels: int = 1
+
+    @property
+    def is_bias(self) -> bool:
+        """Is it a bias?"""
+        return self.kind == BIAS
+
+    @property
+    def tensor(self) -> str:
+        """The name of its tensor in a state dict."""
+        return self.name if self.is_bias else f"{self.name}.weight"
 
     @property
     def parameters(self) -> int:
@@ -48,12 +65,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class NetInfo:
-    """A net: its compressible layers, how many other values it has, what goes in and how many classes come out."""
+    """A net: its compressible layers, how many other values it has, what goes in and how many classes come out.
+
+    Biases that can be compressed are among the others, and listed.
+    """
 
     layers: tuple[Layer, ...]
     others: int
     input_shape: tuple[int, ...] | None = None
     classes: int | None = None
+    biases: tuple[Layer, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -65,9 +86,26 @@ class NetInfo:
         """Floating-point operations of the compressible layers for one input: 2 for each weight and pixel."""
         return 2 * sum(layer.parameters * layer.pixels for layer in self.layers)
 
+    @property
+    def compressible(self) -> tuple[Layer, ...]:
+        """The layers, each followed by its bias, if that can be compressed."""
+        bias_of = {bias.name: bias for bias in self.biases}
+        pairs = ((layer, bias_of.get(bias_name(layer.name))) for layer in self.layers)
+        return tuple(each for pair in pairs for each in pair if each is not None)
+
     def layer(self, name: str) -> Layer:
-        """The layer of that name."""
-        return next(layer for layer in self.layers if layer.name == name)
+        """The layer or bias of that name."""
+        return next(layer for layer in (*self.layers, *self.biases) if layer.name == name)
+
+
+def bias_name(layer: str) -> str:
+    """What a layer's bias is called; the net itself, as a layer, is called nothing."""
+    return f"{layer}.{BIAS}" if layer else BIAS
+
+
+def biases(*layers: Layer) -> tuple[Layer, ...]:
+    """One bias for each filter or neuron of these layers."""
+    return tuple(Layer(bias_name(layer.name), BIAS, (layer.groups,)) for layer in layers)
 
 
 def lenet5(classes: int = 10) -> NetInfo:
@@ -78,7 +116,8 @@ def lenet5(classes: int = 10) -> NetInfo:
         Layer("fc1", "Linear", (500, 800)),
         Layer("fc2", "Linear", (classes, 500)),
     )
-    return NetInfo(layers, others=20 + 50 + 500 + classes, input_shape=(1, 28, 28), classes=classes)
+    others = 20 + 50 + 500 + classes
+    return NetInfo(layers, others, input_shape=(1, 28, 28), classes=classes, biases=biases(*layers))
 
 
 def lenet300(classes: int = 10) -> NetInfo:
@@ -88,7 +127,8 @@ def lenet300(classes: int = 10) -> NetInfo:
         Layer("fc2", "Linear", (100, 300)),
         Layer("fc3", "Linear", (classes, 100)),
     )
-    return NetInfo(layers, others=300 + 100 + classes, input_shape=(1, 28, 28), classes=classes)
+    others = 300 + 100 + classes
+    return NetInfo(layers, others, input_shape=(1, 28, 28), classes=classes, biases=biases(*layers))
 
 
 BUILT_IN: dict[str, Callable[..., NetInfo]] = {"lenet5": lenet5, "lenet300": lenet300}

@@ -58,7 +58,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class NetPrediction:
-    """A whole net, and each of its layers by name."""
+    """A whole net, and each of its layers by name; of the biases, those that have a task."""
 
     total: Predicted
     layers: dict[str, Predicted]
@@ -74,10 +74,15 @@ def predict(net: NetInfo, tasks: Sequence[ResolvedTask], mu: Mu) -> NetPredictio
         layers.update(_shared_out(task, predict_task(task, mu)))
     total = Predicted(
         storage.dense_bits(net.parameters),
-        sum(layer.compressed_bits for layer in layers.values()) + storage.dense_bits(net.others),
+        sum(layer.compressed_bits for layer in layers.values()) + storage.dense_bits(untouched(net, tasks)),
         _weakest(layer.basis for layer in layers.values()),
     )
     return NetPrediction(total, layers)
+
+
+def untouched(net: NetInfo, tasks: Sequence[ResolvedTask]) -> int:
+    """How many of the net's other values no task compresses."""
+    return net.others - sum(layer.parameters for task in tasks for layer in task.layers if layer.is_bias)
 
 
 def predict_task(task: ResolvedTask, mu: Mu) -> Predicted:
@@ -103,6 +108,15 @@ def _member(how: Any, task: ResolvedTask, last_mu: float) -> tuple[int, Basis]:
     """Bits of one compression of a task, and how sure they are."""
     n = task.parameters
     match how:
+        case QuantizeAdaptive(code="arithmetic"):
+            return storage.expected_coded_index_bits(n, how.k) + storage.dense_bits(how.k), "estimate"
+        case QuantizeFixed(code="arithmetic"):
+            return storage.expected_coded_index_bits(n, len(how.values)), "estimate"
+        case QuantizePowersOfTwo(code="arithmetic"):
+            entries = storage.powers_of_two_size(how.c)
+            return storage.expected_coded_index_bits(n, entries) + storage.dense_bits(how.scaled), "estimate"
+        case QuantizeTernary(code="arithmetic"):
+            return storage.expected_coded_index_bits(n, 3) + storage.dense_bits(how.scaled), "estimate"
         case QuantizeAdaptive():
             return storage.adaptive_codebook_bits(n, how.k), "exact"
         case QuantizeFixed():
@@ -132,8 +146,17 @@ def _prune(how: Prune, n: int) -> tuple[int, Basis]:
     else:
         # How many a penalty or the ℓ1 ball keeps depends on the weights.
         return storage.survivors_bits(n, how.k) + storage.expected_gap_bits(n, n), "bound"
+    if how.code == "arithmetic":
+        return _arithmetic(how, kept, n), "estimate"
     bits = storage.survivors_bits(kept, how.k) + storage.expected_gap_bits(kept, n)
     return bits, "exact" if kept == 0 else "estimate"
+
+
+def _arithmetic(how: Prune, kept: int, n: int) -> int:
+    positions = storage.expected_coded_position_bits(kept, n)
+    if how.k is None:
+        return storage.dense_bits(kept) + positions
+    return storage.expected_coded_index_bits(kept, how.k) + storage.dense_bits(how.k) + positions
 
 
 def _structured(how: PruneStructured, task: ResolvedTask) -> tuple[int, Basis]:

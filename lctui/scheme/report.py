@@ -11,16 +11,19 @@ from lctui.scheme.check import ResolvedTask, resolved_tasks
 from lctui.scheme.compressions import members
 from lctui.scheme.models import Scheme
 from lctui.scheme.net import NetInfo
-from lctui.scheme.predict import Predicted, predict
+from lctui.scheme.predict import Predicted, predict, untouched
+from lctui.scheme.storage import dense_bits
 
 
 def check_report(scheme: Scheme, net: NetInfo) -> dict[str, Any]:
-    """The prediction, JSON-ready: the whole net, and every layer of it (biases and the like under `others`)."""
+    """The prediction, JSON-ready: the whole net, its layers, and biases that have a task; the rest is `others`."""
     tasks = resolved_tasks(scheme, net)
     prediction = predict(net, tasks, scheme.lc.mu)
     task_of = {name: task for task in tasks for name in task.names}
     layers = []
-    for layer in net.layers:
+    for layer in net.compressible:
+        if layer.is_bias and layer.name not in task_of:
+            continue
         task = task_of.get(layer.name)
         layers.append(
             {
@@ -36,7 +39,7 @@ def check_report(scheme: Scheme, net: NetInfo) -> dict[str, Any]:
     return {
         **_fields(prediction.total),
         "layers": layers,
-        "others": {"parameters": net.others, "bits": 32 * net.others},
+        "others": {"parameters": untouched(net, tasks), "bits": dense_bits(untouched(net, tasks))},
     }
 
 

@@ -1,8 +1,8 @@
 """Storage formulas: how many bits a compressed task takes, from counts alone.
 
 Owns every formula of the accounting, in plain integers and without torch, so that the console predicts sizes with
-the very code that a run reports them with.  Floats are stored in 32 bits.  Positions (the gap code) depend on the
-weights: their exact size is computed from the gaps, their expected size from the count.
+the very code that a run reports them with.  Floats are stored in 32 bits.  Positions (the gap code) and arithmetic
+codes depend on the weights: their exact size is computed from those, their expected size from the count.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import math
 
 FLOAT_BITS = 32
 GAP_WIDTHS = range(2, 33)
+CODED_WEIGHTS = 1 << 27
+"""Positions can be arithmetic-coded in layers of so many weights, and so many rows, at most."""
+CODED_ROWS = 1 << 22
 
 
 def index_bits(k: int) -> int:
@@ -89,3 +92,24 @@ def expected_gap_bits(nonzeros: int, n: int) -> int:
         return 1 + (jump / (1 - jump) / q if q > 0 else 0.0)
 
     return math.ceil(min(b * nonzeros * symbols(b) for b in GAP_WIDTHS))
+
+
+def coded_bits(size_in_bytes: int) -> int:
+    """An arithmetic code is as long as what it codes is unlikely: it is written to know, and fills whole bytes."""
+    return 8 * size_in_bytes
+
+
+def expected_coded_position_bits(nonzeros: int, n: int) -> int:
+    """Expected size of the arithmetic code of `nonzeros` positions out of n, if all sets of them are equally likely.
+
+    log₂ C(n, nonzeros), in whole bytes.  Real pruned nets cluster their survivors, often in half of it.
+    """
+    if not 0 < nonzeros < n:
+        return 0
+    sets = math.lgamma(n + 1) - math.lgamma(nonzeros + 1) - math.lgamma(n - nonzeros + 1)
+    return coded_bits(math.ceil(sets / math.log(2) / 8))
+
+
+def expected_coded_index_bits(n: int, k: int) -> int:
+    """Expected size of the arithmetic code of n indices into a codebook of k, if all are equally likely: n·log₂ k."""
+    return coded_bits(math.ceil(n * math.log2(k) / 8))

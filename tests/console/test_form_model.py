@@ -60,7 +60,7 @@ def test_a_new_compression_needs_no_console_code() -> None:
     book = {field.title: field for field in kinds.fields({"type": "quantize", "codebook": "log"})}
     assert book["codebook"].choices == ("adaptive", "log")
     assert list(book) == ["type", "codebook", "base"]
-    assert [field.title for field in kinds.fields({"type": "quantize"})] == ["type", "codebook", "k"]
+    assert [field.title for field in kinds.fields({"type": "quantize"})] == ["type", "codebook", "k", "code"]
 
 
 def test_the_scheme_s_blocks() -> None:

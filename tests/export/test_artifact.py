@@ -21,6 +21,7 @@ from lctui.errors import BadInput
 from lctui.export import artifact
 from lctui.export.artifact import ArtifactTask, load, save, unpack
 from lctui.scheme import How
+from lctui.scheme.compressions import members
 
 HOWS: dict[str, Any] = {
     "l0": {"type": "prune", "kappa": 777},
@@ -30,6 +31,20 @@ HOWS: dict[str, Any] = {
     "l1": {"type": "prune", "kappa": 20.0, "norm": "l1"},
     "l1 penalty": {"type": "prune", "alpha": 1e-5, "norm": "l1"},
     "l0 with a codebook": {"type": "prune", "fraction": 0.05, "k": 5},
+    "coded l0": {"type": "prune", "kappa": 777, "code": "arithmetic"},
+    "coded l0 all": {"type": "prune", "fraction": 1.0, "code": "arithmetic"},
+    "coded l0 none": {"type": "prune", "kappa": 0, "k": 2, "code": "arithmetic"},
+    "coded l0 with a codebook": {"type": "prune", "fraction": 0.05, "k": 5, "code": "arithmetic"},
+    "coded l1": {"type": "prune", "kappa": 20.0, "norm": "l1", "code": "arithmetic"},
+    "coded k=1": {"type": "quantize", "k": 1, "code": "arithmetic"},
+    "coded k=16": {"type": "quantize", "k": 16, "code": "arithmetic"},
+    "coded fixed": {"type": "quantize", "codebook": "fixed", "values": [0.5, -0.1, 0.0, 0.02], "code": "arithmetic"},
+    "coded powers": {"type": "quantize", "codebook": "powers_of_two", "c": 3, "scaled": True, "code": "arithmetic"},
+    "coded ternary": {"type": "quantize", "codebook": "ternary", "code": "arithmetic"},
+    "coded sum": [
+        {"type": "quantize", "k": 2, "code": "arithmetic"},
+        {"type": "prune", "kappa": 50, "code": "arithmetic"},
+    ],
     "structured": {"type": "prune_structured", "fraction": 0.3},
     "2:4": {"type": "prune_n_m"},
     "3:7": {"type": "prune_n_m", "n": 3, "m": 7},
@@ -194,6 +209,27 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     assert set(load_file(tmp_path / "dense.safetensors")) == set(state)
 
 
+@pytest.mark.parametrize("name", [name for name in HOWS if name.startswith("coded")])
+def test_coded_parts_take_the_bits_that_are_counted(tmp_path: Path, name: str) -> None:
+    state = lenet_state()
+    joint = task(state, how_of(name), "fc.weight", "conv.weight")
+    save(tmp_path / "coded.safetensors", [joint], state)
+    parts = [tensor for key, tensor in load_file(tmp_path / "coded.safetensors").items() if key.startswith("@")]
+    assert 8 * sum(tensor.numel() * tensor.itemsize for tensor in parts) == joint.theta.bits
+    plain = [how.model_copy(update={"code": "plain"}) for how in members(how_of(name))]
+    assert joint.theta.bits <= task(state, plain, "fc.weight", "conv.weight").theta.bits
+
+
+def test_files_without_arithmetic_codes_stay_in_the_first_format(tmp_path: Path) -> None:
+    state = lenet_state()
+    for name, version in (("l0 with a codebook", 1), ("coded l0 with a codebook", 2), ("coded sum", 2)):
+        save(tmp_path / name, [task(state, how_of(name), "fc.weight")], state)
+        header, _ = opened((tmp_path / name).read_bytes(), tmp_path)
+        assert header["version"] == version
+        # An older reader knows no such field.
+        assert ("code" in json.dumps(header["hows"]).replace("codebook", "")) == (version == 2)
+
+
 def test_the_same_net_gives_the_same_bytes(tmp_path: Path) -> None:
     state = lenet_state()
     for name in ("a", "b"):
@@ -259,6 +295,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         "powers scaled",
         "rank 7",
         "three members",
+        "coded l0 with a codebook",
+        "coded k=16",
     ]
     state: dict[str, Tensor] = {}
     for i, _ in enumerate(names):
@@ -366,8 +404,8 @@ def test_forged_tensors_crash_nothing(tmp_path: Path, small: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda h, t: h.update(version=2), "was written by a newer lctui, in format 2; this one reads format 1"),
-        (lambda h, t: h.update(version="x"), "has format 'x'; this lctui reads format 1"),
+        (lambda h, t: h.update(version=3), "was written by a newer lctui, in format 3; this one reads format 2"),
+        (lambda h, t: h.update(version="x"), "has format 'x'; this lctui reads format 2"),
         (lambda h, t: h.update(more=1), "is damaged: more: Extra inputs are not permitted"),
         (lambda h, t: t.update(stray=torch.zeros(2)), "is damaged: ValueError: the names announced"),
         (lambda h, t: t.update({"@0.stray": torch.zeros(2)}), "is damaged: ValueError: tensors that no task announces"),

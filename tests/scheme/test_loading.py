@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from lctui.scheme import Compression, Scheme
+from tests.conftest import ROOT
 from tests.scheme.cases import EXAMPLE, MINIMAL, changed, parsed, with_how, written
 
 HOWS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -125,6 +126,26 @@ def test_the_fingerprint_ignores_what_a_run_is_called_and_nothing_else() -> None
         "compress.0.how.kappa": 103,
     }.items():
         assert parsed(changed({path: value})).fingerprint() != fingerprint, path
+
+
+def test_fields_that_came_later_leave_the_fingerprints_of_before() -> None:
+    """Pinned: finished runs are found again by these."""
+    scheme = Scheme.load(ROOT / "schemes" / "report" / "table6-3.json")
+    assert scheme.fingerprint() == "276feaa9eb15bc2d"
+    assert (scheme.reference_fingerprint(), scheme.batches_fingerprint()) == ("b37fad5e3a80b0f1", "61681329687fc3d8")
+
+
+@pytest.mark.parametrize("how", [{"type": "prune", "kappa": 5}, {"type": "quantize", "k": 4}], ids=str)
+def test_a_later_field_counts_where_it_is_not_at_its_default(how: dict[str, Any]) -> None:
+    fingerprint = parsed(with_how(how)).fingerprint()
+    assert parsed(with_how(how | {"code": "plain"})).fingerprint() == fingerprint
+    assert parsed(with_how(how | {"code": "arithmetic"})).fingerprint() != fingerprint
+    both = [how, {"type": "low_rank", "rank": 1}]
+    assert parsed(with_how([how | {"code": "plain"}, both[1]])).fingerprint() == parsed(with_how(both)).fingerprint()
+    assert (
+        parsed(with_how([how | {"code": "arithmetic"}, both[1]])).fingerprint() != parsed(with_how(both)).fingerprint()
+    )
+    assert parsed(with_how(how)).dump()["compress"][0]["how"]["code"] == "plain"
 
 
 def test_a_reference_is_shared_by_schemes_that_train_the_same_one() -> None:

@@ -15,7 +15,7 @@ from lctui.scheme.check import resolved_tasks
 from lctui.scheme.net import Layer, NetInfo, lenet5
 from lctui.scheme.predict import NetPrediction, predict
 from lctui.scheme.report import check_report
-from lctui.scheme.storage import expected_gap_bits
+from lctui.scheme.storage import expected_coded_position_bits, expected_gap_bits
 from tests.scheme.cases import parsed
 
 NET = lenet5(5)
@@ -137,6 +137,34 @@ def test_pruning_is_the_values_and_the_expected_positions() -> None:
     assert half.compressed_bits == 32 * 250 + expected_gap_bits(250, 500)
 
 
+def nearly(bits: float) -> Any:
+    """In whole bytes, rounded up."""
+    return pytest.approx(bits + 4, abs=4.01)
+
+
+def test_arithmetic_codes_are_expected_to_take_the_logarithm_of_what_there_is() -> None:
+    sets = math.log2(comb(500, 104))
+    for extra, bits in (({}, 32 * 104), ({"k": 5}, 104 * math.log2(5) + 32 * 5)):
+        how = {"type": "prune", "kappa": 104, "code": "arithmetic"} | extra
+        predicted = prediction((["conv1"], how)).layers["conv1"]
+        assert predicted.compressed_bits == pytest.approx(sets + bits + 8, abs=8.01)
+        assert predicted.basis == "estimate"
+    for how, bits in (
+        ({"k": 5}, 2500 * math.log2(5) + 32 * 5),
+        ({"codebook": "ternary"}, 2500 * math.log2(3) + 32),
+        ({"codebook": "fixed", "values": [1, 2, 3]}, 2500 * math.log2(3)),
+        ({"codebook": "powers_of_two", "c": 2, "scaled": True}, 2500 * math.log2(7) + 32),
+    ):
+        predicted = prediction((["fc2"], {"type": "quantize", "code": "arithmetic"} | how)).layers["fc2"]
+        assert predicted.compressed_bits == nearly(bits)
+        assert predicted.basis == "estimate"
+
+
+def test_the_positions_of_nothing_and_of_everything_are_known() -> None:
+    assert expected_coded_position_bits(0, 100) == expected_coded_position_bits(100, 100) == 0
+    assert expected_coded_position_bits(99, 100) == 8
+
+
 def test_an_automatic_rank_is_bounded_by_what_it_costs_at_the_last_mu() -> None:
     how = {"type": "low_rank", "rank": "auto", "alpha": 2.5e-9}
     mu = {"start": 5e-5, "factor": 1.15, "steps": 30}
@@ -179,6 +207,32 @@ def test_the_layers_and_the_rest_add_up_to_the_total(first: Any, second: Any, jo
     assert sum(layer.reference_bits for layer in layers) + 32 * BIASES == predicted.total.reference_bits
     assert all(layer.compressed_bits >= 0 for layer in layers)
     assert predicted.total.exact == all(layer.exact for layer in layers)
+
+
+def test_biases_with_a_task_are_counted_there_and_no_more_among_the_others() -> None:
+    predicted = prediction((["*.bias"], {"type": "quantize", "k": 4}), (["fc1"], {"type": "prune", "kappa": 0}))
+    biases = BIASES * 2 + 4 * 32
+    assert predicted.total.compressed_bits == 32 * (428_000 - 400_000) + biases
+    assert predicted.total.reference_bits == 32 * 428_575
+    assert sum(predicted.layers[f"{name}.bias"].compressed_bits for name in SHAPES) == biases
+    joint = prediction((["fc*", "fc1.bias"], {"type": "quantize", "k": 2}))
+    assert joint.total.compressed_bits == 32 * (25_500 + BIASES - 500) + 402_500 + 500 + 64
+
+
+def test_the_report_lists_biases_that_have_a_task() -> None:
+    raw = {
+        "model": {"factory": "lenet5"},
+        "data": {"name": "mnist"},
+        "compress": [{"layers": ["fc1", "fc1.bias"], "how": {"type": "quantize", "k": 2}}],
+    }
+    report = check_report(parsed(raw), lenet5())
+    assert [layer["name"] for layer in report["layers"]] == ["conv1", "conv2", "fc1", "fc1.bias", "fc2"]
+    bias = report["layers"][3]
+    assert (bias["kind"], bias["shape"], bias["task"]) == ("bias", [500], 0)
+    assert bias["how"] == "quantize k=2 (joint: fc1, fc1.bias)"
+    assert report["others"] == {"parameters": 80, "bits": 32 * 80}
+    whole = sum(layer["compressed_bits"] for layer in report["layers"]) + report["others"]["bits"]
+    assert whole == report["compressed_bits"]
 
 
 def test_a_net_of_nothing_is_compressed_beyond_measure() -> None:

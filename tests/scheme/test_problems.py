@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from lctui.scheme import Task
+from lctui.scheme.check import resolve
+from lctui.scheme.net import Layer, NetInfo
 from tests.scheme.cases import EXAMPLE, MINIMAL, changed, only_problem, problems_of, with_how
 
 WRONG: list[tuple[str, Any, list[str]]] = [
@@ -140,6 +143,15 @@ def test_a_codebook_cannot_have_more_entries_than_the_task_has_weights() -> None
     assert (problem.path, problem.message) == ("compress.0.how.k", "501 exceeds the 500 weights of conv1")
     problem = only_problem(with_how({"type": "prune", "kappa": 5, "k": 501}, ("conv1",)))
     assert (problem.path, problem.message) == ("compress.0.how.k", "501 exceeds the 500 weights of conv1")
+
+
+def test_layers_too_large_for_the_arithmetic_code_of_positions_are_named() -> None:
+    task = Task.model_validate({"layers": ["*"], "how": {"type": "prune", "kappa": 3, "code": "arithmetic"}})
+    for shape in ((2**14, 2**14), (2**23, 1)):
+        net = NetInfo((Layer("fc", "Linear", (2, 2)), Layer("wide", "Linear", shape)), others=0)
+        (problem,) = resolve({0: task}, net)[1]
+        assert problem.path == "compress.0.how.code"
+        assert problem.message.endswith("weights in 4,194,304 rows, wide is larger; use 'plain'")
 
 
 def test_a_joint_task_is_checked_against_all_its_layers_together() -> None:

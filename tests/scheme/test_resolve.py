@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from lctui.scheme import Task
 from lctui.scheme.check import resolve, resolved_tasks
-from lctui.scheme.net import Layer, NetInfo, lenet5
+from lctui.scheme.net import BIAS, Layer, NetInfo, lenet5
 from tests.scheme.cases import MINIMAL, parsed, with_how
 
 PRUNE = {"type": "prune", "fraction": 0.5}
@@ -49,6 +49,53 @@ def names(*layers: str, net: NetInfo = DEEP) -> tuple[str, ...]:
 )
 def test_globs_match_and_a_layers_own_name_means_that_layer(pattern: str, expected: tuple[str, ...]) -> None:
     assert names(pattern) == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (("fc1.bias",), ("fc1.bias",)),
+        (("*.bias",), ("conv1.bias", "conv2.bias", "fc1.bias", "fc2.bias")),
+        (("conv?.bias",), ("conv1.bias", "conv2.bias")),
+        (("conv*",), ("conv1", "conv2")),
+        (("*",), ("conv1", "conv2", "fc1", "fc2")),
+        (("*.bias", "fc*"), ("conv1.bias", "conv2.bias", "fc1", "fc1.bias", "fc2", "fc2.bias")),
+    ],
+)
+def test_biases_are_meant_where_they_are_named(patterns: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    assert names(*patterns, net=lenet5()) == expected
+
+
+def test_a_layer_that_is_called_bias_is_a_layer() -> None:
+    layers = (Layer("head", "Linear", (2, 2)), Layer("tail.bias", "Linear", (2, 2)))
+    net = NetInfo(layers, 2, biases=(Layer("head.bias", BIAS, (2,)),))
+    assert names("*.bias", net=net) == ("head.bias", "tail.bias")
+    assert [layer.tensor for layer in net.compressible] == ["head.weight", "head.bias", "tail.bias.weight"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("fc1.bais", "no layer 'fc1.bais' with weights to compress; did you mean 'fc1.bias'?"),
+        ("fc9.bias", "did you mean 'fc"),
+        ("*bias", "'*bias' matches no layer; the net's layers: conv1"),
+        ("x*.bias", "'x*.bias' matches no layer"),
+    ],
+)
+def test_biases_that_are_not_there_are_named(pattern: str, said: str) -> None:
+    (problem,) = resolve({0: task(pattern)}, lenet5())[1]
+    assert said in problem.message
+
+
+@pytest.mark.parametrize(
+    "how", [{"type": "low_rank", "rank": 1}, {"type": "prune_n_m"}, {"type": "prune_structured", "kappa": 1}]
+)
+def test_what_needs_a_matrix_is_refused_for_biases(how: dict[str, Any]) -> None:
+    for layers in (["fc1.bias"], ["fc1", "fc1.bias"]):
+        wanted = TypeAdapter(Task).validate_python({"layers": layers, "how": [how, {"type": "prune", "kappa": 1}]})
+        (problem,) = resolve({0: wanted}, lenet5())[1]
+        assert problem.path == "compress.0.how.0"
+        assert problem.message == f"{how['type']} takes weights, fc1.bias is a bias: prune or quantize it"
 
 
 def test_globs_tell_upper_from_lower_case() -> None:

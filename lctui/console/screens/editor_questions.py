@@ -18,7 +18,7 @@ from lctui.console.inspection import InspectionError, Superseded
 from lctui.console.screens.editor_files import SchemeFiles
 from lctui.errors import printable
 from lctui.scheme import Scheme
-from lctui.scheme.net import Layer, NetInfo
+from lctui.scheme.net import BIAS, Layer, NetInfo
 
 PAUSE = 0.15
 """Seconds without a key before direct compression is asked for."""
@@ -152,6 +152,7 @@ class EditorQuestions(SchemeFiles):
         layers = tuple(
             Layer(each["name"], each["kind"], tuple(each["shape"]), each["pixels"]) for each in found["layers"]
         )
+        biases = tuple(Layer(each["name"], BIAS, tuple(each["shape"])) for each in found.get("biases", ()))
         shape = tuple(found["input_shape"]) if found.get("input_shape") else None
-        self.session.describe_net(key, NetInfo(layers, found["others"], shape, found.get("classes")))
+        self.session.describe_net(key, NetInfo(layers, found["others"], shape, found.get("classes"), biases))
         await self.refresh_all()
