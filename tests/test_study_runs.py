@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,9 @@ def test_a_study_killed_again_and_again_ends_with_the_same_numbers(
     for folder in cli.runs():
         steps: Counter[int] = Counter()
         for text in (folder / "events.jsonl").read_text().splitlines():
-            event = json.loads(text)
-            steps[event["step"]] += event["event"] == "step"
+            with suppress(json.JSONDecodeError):  # a line that the kill has torn
+                event = json.loads(text)
+                steps.update([event["step"]] if event["event"] == "step" else [])
         assert all(count <= 2 for count in steps.values())
         assert sum(steps.values()) <= 3 + 6
 

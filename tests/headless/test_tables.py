@@ -141,9 +141,10 @@ def test_a_study_fits_80_columns_with_its_numbers_whole() -> None:
     assert has(shown(study_table("s", [result, failed])), "99.99", "88.88", "77.77", "999.9×")
     assert MARKUP in shown(study_table("s", [result, failed]), width=120)
     report = {"name": MARKUP * 9, "compressed_bits": 8_888_888_888, "compression_ratio": 999.94, "basis": "bound"}
-    text = shown(study_check_table("s", [report]))
+    text = shown(study_check_table("s", [report], [{"stage": MARKUP, "candidates": 12}]))
+    assert f"{MARKUP}: 12 references are tried first" in text
     assert has(text, "1.1 GB", "999.9×")
-    assert MARKUP * 9 in shown(study_check_table("s", [report]), width=160)
+    assert MARKUP * 9 in shown(study_check_table("s", [report], []), width=160)
 
 
 def test_a_list_of_runs_fits_80_columns_with_its_numbers_and_ids_whole() -> None:
