@@ -6,7 +6,9 @@ and a figure of all rows; drawing loads matplotlib, and only when figures are as
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from lctui.errors import BadInput, not_one_of
@@ -26,6 +28,7 @@ STUDY_FORMATS = ("csv", "md", "tex", "png", "svg")
 """The formats that a study is exported in, unless told otherwise."""
 
 FORMATS = (*WRITERS, *DRAWN)
+_WORDS = ("scheme.json", "events.jsonl", "status.json", "meta.json", "result.json")
 
 Rows = Sequence[Measured]
 
@@ -33,7 +36,8 @@ Rows = Sequence[Measured]
 def export_study(study: StudyRuns, home: Path, folder: Path, formats: Sequence[str] = STUDY_FORMATS) -> list[Path]:
     """Writes a study's tables, figures and report into a folder, over older ones; returns the files.
 
-    `report.md`, `runs.csv` and `runs.json` are always among them.
+    `report.md`, `runs.csv` and `runs.json` are always among them, and under `runs/` what each run has said: the folder
+    is a home that `lctui ls --home` and the console can look at, without nets.
 
     Raises:
         BadInput: a format is unknown, the layout names rows that there are not, nothing has been run yet, or the
@@ -95,7 +99,7 @@ class _Writing:
         paths += self._draw({name: figure for name, figure in figures.items() if figure is not None}, drawn)
         shown = [self._shown(each, figures[each.name], drawn) for each in self.layout.figures]
         report = Report(self.study, self.layout, self.rows, listed, shown)
-        return [self._text("report.md", report.text()), *paths]
+        return [self._text("report.md", report.text()), *paths, *self._copy_runs()]
 
     def _rows_table(self, layout: LayoutTable) -> tuple[LayoutTable, Both, str]:
         rows = _of(layout.rows, self.rows)
@@ -119,6 +123,18 @@ class _Writing:
         runs = self.folder / "runs.json"
         atomic.write_json(runs, study_tables.runs_record(self.study.rows, self.study.candidates))
         return [*paths, self._table("runs.csv", study_tables.runs_table(self.study.rows, self.study.candidates)), runs]
+
+    def _copy_runs(self) -> list[Path]:
+        """The runs' own words: schemes, events, results, where they come from; neither weights nor logs."""
+        runs = {run.id: run for _, run in study_tables.named_runs(self.study.rows, self.study.candidates)}
+        paths = []
+        for run in runs.values():
+            for name in _WORDS:
+                path = self.folder / "runs" / run.id / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                atomic.replace(path, partial(shutil.copyfile, run.file(name)))
+                paths.append(path)
+        return paths
 
     def _table(self, name: str, table: Table) -> Path:
         write_table(table, self.folder / name)

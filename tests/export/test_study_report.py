@@ -15,6 +15,7 @@ import pytest
 from lctui.errors import BadInput
 from lctui.export.formats import WRITERS
 from lctui.export.study_files import export_study
+from lctui.runs.store import Store
 from lctui.runs.study_runs import StudyRow, StudyRuns
 from lctui.scheme.layout import Layout
 from tests.export.conftest import LAYOUT, PUBLISHED, SEEDS, Made
@@ -72,12 +73,21 @@ def tables_in(text: str) -> list[list[list[str]]]:
 
 
 def test_every_file_is_there_and_said_to_be(exported: Exported) -> None:
-    assert sorted(exported.paths) == sorted(exported.folder.iterdir())
+    assert sorted(exported.paths) == sorted(path for path in exported.folder.rglob("*") if path.is_file())
     tables, drawn = ("mixes", "sweep", "search"), {each["name"] for each in LAYOUT["figures"]} - {"unseen", "untold"}
     expected = {f"{stem}.{form}" for stem in tables for form in WRITERS}
     expected |= {f"{stem}.{form}" for stem in drawn for form in ("svg", "csv", "json")}
     expected |= {"report.md", "rows.csv", "rows.json", "runs.csv", "runs.json"}
-    assert {path.name for path in exported.paths} == expected
+    assert {path.name for path in exported.paths if path.parent == exported.folder} == expected
+
+
+def test_the_folder_is_a_home_with_the_same_runs(exported: Exported) -> None:
+    original, copied = Store(exported.made.home), Store(exported.folder)
+    assert {run.id for run in copied.all()} == {row["run"] for row in exported.rows("runs.csv")}
+    for run in copied.all():
+        assert run.summary() == original.find(run.id).summary()
+        assert run.events() == original.find(run.id).events()
+        assert {path.suffix for path in run.folder.iterdir()} == {".json", ".jsonl"}
 
 
 @pytest.mark.parametrize("row", ["prune_a", "sweep/k=4", "sweep/zero"])
@@ -312,13 +322,14 @@ def test_latex_closes_what_it_opens_and_escapes_what_it_must(name: str, exported
 def test_exporting_twice_gives_equal_files(exported: Exported, tmp_path: Path) -> None:
     made = exported.made
     for path in export_study(made.study, made.home, tmp_path, FORMATS):
-        assert path.read_text(encoding="utf-8") == exported.text(path.name), path.name
+        name = str(path.relative_to(tmp_path))
+        assert path.read_text(encoding="utf-8") == exported.text(name), name
 
 
 def test_without_a_layout_everything_is_shown(small_study: Made, tmp_path: Path) -> None:
     study = replace(small_study.sound, layout=None)
     paths = export_study(study, small_study.home, tmp_path, ("csv", "svg"))
-    assert {path.name for path in paths} == {
+    assert {path.name for path in paths if path.parent == tmp_path} == {
         *("report.md", "all.csv", "search.csv", "pareto.csv", "pareto.svg", "rows.csv", "runs.csv", "runs.json"),
     }
     listed = [row["row"] for row in csv.DictReader((tmp_path / "all.csv").read_text().splitlines())]
