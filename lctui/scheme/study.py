@@ -26,10 +26,13 @@ from lctui.scheme.load import find_problems, parse_scheme, word_errors
 from lctui.scheme.models import Scheme
 from lctui.scheme.study_file import Part, StudyFile
 
+Settings = dict[str, Any]
+
 MAX_RUNS = 10_000
 MAX_LABEL = 40
+_REFERENCE_ALONE: Settings = {"compress": [], "lc": {}, "l_step": {}}
+"""What a candidate does: it trains the reference and stops, whatever rows do afterwards."""
 
-Settings = dict[str, Any]
 Winners = Mapping[str, tuple[Settings, ...]]
 """What the decided stages of each part's search chose, by the part's path."""
 
@@ -203,7 +206,7 @@ class _Expansion:
             for name, settings in _points(grid):
                 title = _join(path, f"search/{index + 1}/{name}")
                 place = f"{where}search.{index}"
-                scheme = self._scheme(raw, title, place, {**settings, "compress": []}, own.tags)
+                scheme = self._scheme(raw, title, place, {**settings, **_REFERENCE_ALONE}, own.tags)
                 if scheme is not None and scheme.data.validation == 0:
                     reason = "a search chooses by validation error: data.validation must be greater than 0"
                     self.problems.append(Problem(place, reason))

@@ -105,6 +105,13 @@ def test_stages_try_references_alone_each_with_what_those_before_chose() -> None
     assert (study.schemes[0].reference.lr, study.schemes[0].reference.momentum) == (0.1, 0.5)
 
 
+def test_what_rows_do_afterwards_is_nothing_to_a_candidate() -> None:
+    search = [{"reference.lr": [0.1, 0.2]}]
+    plain, other = parse(search=search), parse(search=search, base=tiny(l_step={"epochs": 9}, lc={"mu": {"steps": 2}}))
+    prints = [[c.scheme.fingerprint() for c in study.stages[0].candidates] for study in (plain, other)]
+    assert prints[0] == prints[1]
+
+
 def test_a_parts_own_search_holds_for_that_part() -> None:
     part = {"name": "other", "set": {"seed": 8}, "search": [{"reference.lr": [0.3, 0.4]}], "grid": {"l_step.lr": [1.0]}}
     study = parse(search=[{"reference.lr": [0.1, 0.2]}], variants=[{"name": "row"}], parts=[part])
