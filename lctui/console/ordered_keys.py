@@ -30,6 +30,11 @@ class OrderedKeys(App[None]):
         self._under_way = False
         self._patience: Timer | None = None
 
+    @property
+    def keys_are_done(self) -> bool:
+        """Has every key that came been dealt with?"""
+        return not (self._held or self._under_way)
+
     async def on_event(self, event: events.Event) -> None:
         """Keys wait for their turn; everything else goes its way."""
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
