@@ -15,7 +15,7 @@ from typing import Any
 from lctui.errors import BadInput
 from lctui.runs.store import Run
 from lctui.runs.study_runs import StudyRow
-from lctui.scheme.check import describe, named
+from lctui.scheme.check import describe, resolved_tasks
 from lctui.scheme.models import Scheme
 from lctui.scheme.net import BUILT_IN_DATA
 
@@ -170,11 +170,8 @@ def _layers(scheme: Scheme, place: int, found: Sequence[Sequence[Mapping[str, An
     for layers in found:
         if place < len(layers):
             return tuple(layers[place]["layers"])
-    patterns, net = scheme.compress[place].layers, describe(scheme.model)
-    if net is None:
-        return patterns
-    names = [layer.name for layer in net.layers]
-    return tuple(name for name in names if any(name in named(pattern, names) for pattern in patterns))
+    net = describe(scheme.model)
+    return scheme.compress[place].layers if net is None else resolved_tasks(scheme, net)[place].names
 
 
 def near_chance(scheme: Scheme, error_pct: float | None) -> bool:

@@ -49,10 +49,11 @@ def rows_table(title: str, rows: Sequence[Measured]) -> Both:
 
 def _for_readers(title: str, rows: Sequence[Measured]) -> Table:
     columns, cells = [Column("row")], [Cells(row=row.name) for row in rows]
-    for layer in _layers(rows):
-        columns.append(Column(f"layer {layer}", layer))
+    for layers in _columns(rows):
+        name = f"layer {layers[0]}"
+        columns.append(Column(name, words.together(layers)))
         for row, into in zip(rows, cells, strict=True):
-            into[f"layer {layer}"] = next((words.done(task) for task in row.tasks if layer in task.layers), None)
+            into[name] = next((words.done(task, layers) for task in row.tasks if layers[0] in task.layers), None)
     for name, heading, form in _SHOWN:
         columns.append(Column(name, heading, align="right"))
         published = any(row.published(name) is not None for row in rows)
@@ -71,9 +72,14 @@ def _for_readers(title: str, rows: Sequence[Measured]) -> Table:
     return Table.of(title, columns, cells)
 
 
-def _layers(rows: Sequence[Measured]) -> list[str]:
-    """All layers that something was done to; a net's in its order."""
-    return list(dict.fromkeys(layer for row in rows for task in row.tasks for layer in task.layers))
+def _columns(rows: Sequence[Measured]) -> list[tuple[str, ...]]:
+    """All layers that something was done to, a net's in its order; those that share a task in every row together."""
+    tasks = [row.tasks for row in rows]
+    columns: dict[tuple[int | None, ...], list[str]] = {}
+    for layer in dict.fromkeys(layer for found in tasks for task in found for layer in task.layers):
+        shared = tuple(next((n for n, task in enumerate(found) if layer in task.layers), None) for found in tasks)
+        columns.setdefault(shared, []).append(layer)
+    return [tuple(layers) for layers in columns.values()]
 
 
 def _wide(title: str, rows: Sequence[Measured]) -> Table:

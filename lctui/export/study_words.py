@@ -55,10 +55,21 @@ def signed(value: float | None, form: Callable[[float], str]) -> str | None:
     return text if not any(sign in "123456789" for sign in text) else f"{'−' if value < 0 else '+'}{text}"
 
 
-def done(task: Learned) -> str:
-    """What was done to a layer, with its setting and what was learned."""
+def done(task: Learned, column: Sequence[str] = ()) -> str:
+    """What was done to a layer, with its setting and what was learned; whom it shares that with is said but for those
+    that a table's column stands for."""
     words = " + ".join(map(_word, _terms(task)))
-    return words if len(task.layers) <= 1 else f"{words} (joint: {', '.join(task.layers)})"
+    return (
+        words if len(task.layers) <= 1 or task.layers == tuple(column) else f"{words} (joint: {together(task.layers)})"
+    )
+
+
+def together(layers: Sequence[str]) -> str:
+    """Some layers and biases in one breath."""
+    weights = [layer for layer in layers if not layer.endswith(".bias")]
+    if weights and sorted(layers) == sorted([*weights, *(f"{layer}.bias" for layer in weights)]):
+        return f"{', '.join(weights)} and biases"
+    return ", ".join(layers)
 
 
 def _terms(task: Learned) -> list[Learned]:
@@ -168,7 +179,10 @@ def seeds(rows: Sequence[Measured]) -> str:
     most = max((len(row.row.schemes) for row in rows), default=1)
     if most == 1:
         return f"one run a row, {'seed' if len(values) == 1 else 'seeds'} {listed(map(str, values), FEW)}"
-    return f"n = {most} seeds ({listed(map(str, values), FEW)})"
+    finished = [len(row.runs) for row in rows if row.runs] or [most]
+    low, high = min(finished), max(finished)
+    some = "" if low == most else f"{low} of " if low == high else f"{low} to {high} of "
+    return f"n = {some}{most} seeds ({listed(map(str, values), FEW)})"
 
 
 def several(rows: Sequence[Measured]) -> bool:
