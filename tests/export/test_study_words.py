@@ -8,8 +8,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from lctui.export import study_words as words
-from lctui.export.study_numbers import Learned, Spread
-from lctui.scheme import How
+from lctui.export.study_numbers import Learned, Measured, Spread
+from lctui.export.study_tables import rows_table
+from lctui.runs.study_runs import StudyRow
+from lctui.scheme import How, Scheme
+from tests.conftest import tiny
 
 HOW: TypeAdapter[Any] = TypeAdapter(How)
 AUTO = {"type": "low_rank", "rank": "auto", "alpha": 1e-9}
@@ -76,3 +79,28 @@ def test_nothing_has_no_mean() -> None:
 @pytest.mark.parametrize(("value", "said"), [(0.02, "+0.02"), (-0.02, "−0.02"), (0.001, "0.00"), (-0.0, "0.00")])
 def test_differences_have_a_sign_unless_they_are_nothing(value: float, said: str) -> None:
     assert words.signed(value, words.percent) == said
+
+
+def test_some_layers_with_all_their_biases_are_said_in_one_breath() -> None:
+    assert words.together(["conv1", "conv1.bias", "fc1", "fc1.bias"]) == "conv1, fc1 and biases"
+    assert words.together(["conv1", "fc1", "fc1.bias"]) == "conv1, fc1, fc1.bias"
+    assert words.together(["fc1.bias"]) == "fc1.bias"
+
+
+def heads(*schemes: list[dict[str, Any]]) -> list[str]:
+    """The headings between a table's row and its errors, of rows that do this and have not been run."""
+    given = [Scheme.model_validate(tiny(compress=compress)) for compress in schemes]
+    rows = [StudyRow(str(n), (), (scheme,), (None,), {}) for n, scheme in enumerate(given)]
+    table = rows_table("t", [Measured(row, {}) for row in rows]).words
+    names = [column.heading or column.name for column in table.columns]
+    return names[1 : names.index("train (%)")]
+
+
+def test_what_layers_share_in_every_row_is_one_column() -> None:
+    prune, quantize = {"type": "prune", "kappa": 9}, {"type": "quantize", "k": 2}
+    joint = [{"layers": ["*", "*.bias"], "how": prune}]
+    assert heads(joint, joint) == ["fc1, fc2, fc3 and biases"]
+    pair = [{"layers": ["fc1", "fc2"], "how": prune}, {"layers": ["fc3"], "how": quantize}]
+    assert heads(pair) == ["fc1, fc2", "fc3"]
+    apart = [{"layers": [name], "how": quantize} for name in ("fc1", "fc2", "fc3")]
+    assert heads(pair, apart) == ["fc1", "fc2", "fc3"]
