@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -38,9 +38,6 @@ from lctui.headless.options import (
 from lctui.headless.output import print_json, say
 from lctui.headless.queue_verbs import queue_verbs
 from lctui.runs.process import require_device_name, share_the_cores
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="lctui",
@@ -111,16 +108,12 @@ def check(
 ) -> None:
     """Validate a scheme or study; print its layers, tasks and predicted size; train nothing."""
     from lctui.headless.tables import check_table, study_check_table
-    from lctui.scheme.check import describe
     from lctui.scheme.report import check_report
     from lctui.scheme.study import Study, load_file
 
     loaded = load_file(file, overrides(settings))
     if isinstance(loaded, Study):
-        if any(describe(scheme.model) is None for scheme in loaded.schemes):
-            from lctui.studies import require_runnable
-
-            require_runnable(loaded, str(file))
+        launching.require_net(loaded, str(file))
         reports = [{"name": s.name, **check_report(s, launching.net_of(s, str(file)))} for s in loaded.schemes]
         search = [{"stage": stage.title, "candidates": len(stage.candidates)} for stage in loaded.stages]
         whole = {"study": loaded.name, **({"search": search} if search else {}), "runs": reports}

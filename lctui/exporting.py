@@ -31,28 +31,18 @@ def export_what(
     Raises:
         BadInput: there are no such runs or study, or they cannot be shown so.
     """
-    if len(what) == 1 and (Path(what[0]).suffix == ".json" or what[0] in studies(store.home)):
-        return _export_study(what[0], folder, formats, plots, overrides, store)
-    if overrides:
-        raise BadInput.one("", "--set", "goes with a study's file")
     from lctui.console.inspection import Answers
     from lctui.export.files import export_runs
+    from lctui.export.study_files import STUDY_FORMATS, export_study
 
+    if len(what) == 1 and (Path(what[0]).suffix == ".json" or what[0] in studies(store.home)):
+        if plots:
+            raise BadInput.one("", "--plot", "goes with runs; which plots a study's report has is in the study's file")
+        study = open_study(what[0], store, overrides)
+        with Answers(store.home) as answers:
+            return export_study(study, answers, folder, formats or STUDY_FORMATS)
+    if overrides:
+        raise BadInput.one("", "--set", "goes with a study's file")
     found = list(dict.fromkeys(store.find(run) for run in what))
     with Answers(store.home) as answers:
         return export_runs(found, folder, formats or ["csv"], plots, answers, say)
-
-
-def _export_study(
-    name: str,
-    folder: Path,
-    formats: Sequence[str],
-    plots: Sequence[str],
-    overrides: dict[str, Any],
-    store: Store,
-) -> list[Path]:
-    from lctui.export.study_files import STUDY_FORMATS, export_study
-
-    if plots:
-        raise BadInput.one("", "--plot", "goes with runs; which plots a study's report has is in the study's file")
-    return export_study(open_study(name, store, overrides), store.home, folder, formats or STUDY_FORMATS)

@@ -75,7 +75,7 @@ def _start_worker(scheme: Scheme, store: Store, device: str, source: str) -> Non
     from lctui.runs.process import start_worker
     from lctui.runs.store import new_run
 
-    _require_net(scheme, source)
+    require_net(scheme, source)
     run = new_run(store, scheme, device)
     start_worker(run.folder, store.home, device)
     typer.echo(run.id)
@@ -103,7 +103,7 @@ def _detach_study(study: Study, store: Store, device: str, path: Path, settings:
     from lctui.runs.store import require_writable
     from lctui.runs.study_record import StudyRecord
 
-    _require_net(study, str(path))
+    require_net(study, str(path))
     require_writable(store)
     log = StudyRecord.open(store.home, study).path.with_suffix(".log")
     changes = [part for name, value in settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
@@ -127,7 +127,7 @@ def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, 
 
     # stdout is for ids: what a user's net or data print goes to stderr.
     with redirect_stdout(sys.stderr):
-        _require_net(loaded, source)
+        require_net(loaded, source)
         if isinstance(loaded, Scheme):
             runs = Queue(store).add([loaded], device)
         else:
@@ -137,7 +137,7 @@ def _queue_file(loaded: Scheme | Study, store: Store, device: str, source: str, 
         typer.echo(run.id)
 
 
-def _require_net(loaded: Scheme | Study, source: str) -> None:
+def require_net(loaded: Scheme | Study, source: str) -> None:
     """What the net can tell now, before a worker of its own finds it out where nobody looks."""
     from lctui.scheme.check import describe
     from lctui.scheme.study import Study

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lctui.errors import BadInput, printable
+from lctui.export.insides import NetOf
 from lctui.runs.process import module_command, module_environment
 
 MAX_REPLY = 1 << 27
@@ -87,14 +88,15 @@ class Inspection:
         """
         return await self._ask("direct", scheme=scheme, source=str(source))
 
-    async def confusion(self, run_id: str) -> dict[str, Any]:
-        """A finished run's `matrix`[true][predicted] over its test images, with `classes`, `split` and `error_pct`.
+    async def confusion(self, run_id: str, of: NetOf = "compressed") -> dict[str, Any]:
+        """A finished run's `matrix`[true][predicted] over its test images, with `classes`, `split` and `error_pct`; of
+        its compressed net, or of its reference.
 
         Raises:
             InspectionError: there is no compressed net, or its data or code have changed.
             Superseded: by a newer call of this method.
         """
-        return await self._ask("confusion", run=run_id)
+        return await self._ask("confusion", run=run_id, of=of)
 
     async def weights(self, run_id: str, bins: int = 64) -> dict[str, Any]:
         """A finished run's weights: `layers`, each with `name`, `kind`, `shape`, `weights`, `zeros`, the non-zeros'
@@ -256,13 +258,13 @@ class Answers:
         self._inspection.close()
         self._loop.close()
 
-    def confusion(self, run_id: str) -> dict[str, Any]:
+    def confusion(self, run_id: str, of: NetOf = "compressed") -> dict[str, Any]:
         """`Inspection.confusion`.
 
         Raises:
             BadInput: there is no answer, and why.
         """
-        return self._wait(self._inspection.confusion(run_id))
+        return self._wait(self._inspection.confusion(run_id, of))
 
     def weights(self, run_id: str) -> dict[str, Any]:
         """`Inspection.weights`.

@@ -48,7 +48,7 @@ def export_runs(
     written = [name for name in formats if name in WRITERS]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = _write(runs, folder, written) + _draw(shown.figures, folder, drawn)
+        paths = _write(runs, folder, written) + draw_figures(shown.figures, folder, drawn)
         return paths + (_write_events(runs, folder / TENSORBOARD) if TENSORBOARD in formats else [])
     except OSError as error:
         raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
@@ -96,8 +96,9 @@ def _write(runs: Sequence[Run], folder: Path, formats: Sequence[str]) -> list[Pa
     return list(paths)
 
 
-def _draw(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str]) -> list[Path]:
-    if not figures:
+def draw_figures(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Draws figures, by file stem, in each of the formats; returns the files.  Nothing to draw loads nothing."""
+    if not figures or not formats:
         return []
     from lctui.export.figures import draw
 

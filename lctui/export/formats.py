@@ -64,7 +64,11 @@ def table_text(table: Table, suffix: str) -> str:
 
 def write_table(table: Table, path: Path) -> None:
     """Writes a table in the format that the path's suffix names; an older file is replaced whole."""
-    text = table_text(table, path.suffix.removeprefix("."))
+    write_text(path, table_text(table, path.suffix.removeprefix(".")))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text as UTF-8; an older file is replaced whole."""
     atomic.replace(path, lambda temporary: _write(temporary, text))
 
 

@@ -6,22 +6,25 @@ of `lctui export`.  Asks nothing, and computes nothing but shares.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lctui.export.plots import Figure, Series
 
 Layer = dict[str, Any]
 """A layer in the answer about a run's weights: `lctui.insight.weights` says what it holds."""
 
+NetOf = Literal["compressed", "reference"]
+"""Which of a run's nets."""
+
 SHARES_UP_TO = 16
 """Values of a codebook that each get their share written beside them."""
 
 
 class Insides(Protocol):
-    """Whoever can be asked about a finished run's compressed net, by the run's id.  Both raise `BadInput` if it cannot
+    """Whoever can be asked about a finished run's nets, by the run's id.  Both raise `BadInput` if it cannot
     be told, and why."""
 
-    def confusion(self, run_id: str) -> dict[str, Any]:
+    def confusion(self, run_id: str, of: NetOf = "compressed") -> dict[str, Any]:
         """`classes`, `matrix`[true][predicted] over the test images, `error_pct`."""
 
     def weights(self, run_id: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 from lctui.errors import BadInput
 from lctui.export.formats import Cell, Column, Table
 from lctui.export.tables import run_labels
-from lctui.runs.follow import Columns, Follower
+from lctui.runs.follow import Columns, whole_history
 from lctui.runs.log import finite
 from lctui.runs.store import Run
 
@@ -230,10 +230,7 @@ class _Measured:
     @classmethod
     def of(cls, run: Run) -> _Measured:
         """Reads the run's log, once."""
-        log = Follower(run.file("events.jsonl"))
-        while log.read():
-            continue
-        history = log.history
+        history = whole_history(run.file("events.jsonl"))
         direct = history.direct or {}
         errors = {split: _by_step(split, history.steps, f"{split}_error_pct", direct) for split in _SPLITS}
         reference = (history.reference_errors or {}).get("test_error_pct")
@@ -277,8 +274,12 @@ def error_against_ratio(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
     x = tuple(row["compression_ratio"] for _, row in shown)
     y = tuple(row["test_error_pct"] for _, row in shown)
     points = Series("runs", x, y, "points", tuple(label for label, _ in shown))
-    wide = bool(x) and max(x) > 10 * min(x)
-    return Figure("pareto", "", "compression ratio", "test error (%)", log_x=wide, series=(points,))
+    return Figure("pareto", "", "compression ratio", "test error (%)", log_x=over_a_decade(x), series=(points,))
+
+
+def over_a_decade(values: Sequence[float]) -> bool:
+    """Do they differ so much that a linear axis would crowd the small ones?"""
+    return bool(values) and max(values) > 10 * min(values)
 
 
 def _spans_decades(series: Iterable[Series]) -> bool:

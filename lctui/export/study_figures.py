@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from lctui.export.insides import codebook_figure, confusion_figure, singular_values_figure
-from lctui.export.plots import Figure, Series, run_figures
+from lctui.export.plots import Figure, Series, over_a_decade, run_figures
 from lctui.export.study_insight import Answers, Question
 from lctui.export.study_numbers import Measured
 from lctui.export.tables import run_labels
@@ -48,16 +48,15 @@ def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
     series += [others for name, rows in groups.items() if (others := _published(name or OURS, rows)).x]
     levels = _reference_levels(found)
     x = [x for each in series for x in each.x]
-    wide = max(x) > 10 * min(x)
     errors = [y for each in (*series, *levels) if each.kind != "spread" for y in each.y]
     broken = _range(errors, [y for each in series if each.kind == "spread" for y in each.y])
     tall = broken is None and min(errors) > 0 and max(errors) > 20 * min(errors)
     titles = (layout.title, "compression ratio", "test error (%)")
-    return Figure("pareto", *titles, log_x=wide, log_y=tall, series=(*series, *levels), y_range=broken)
+    return Figure("pareto", *titles, log_x=over_a_decade(x), log_y=tall, series=(*series, *levels), y_range=broken)
 
 
 def _points(name: str, rows: Sequence[Measured], named: bool) -> Series:
-    x, y = (tuple(row.mean(what) or 0.0 for row in rows) for what in ("compression_ratio", "test_error_pct"))
+    x, y = tuple(row.ratio for row in rows), tuple(row.error for row in rows)
     return Series(name, x, y, "solid", _short_names([row.name for row in rows]) if named else ())
 
 
@@ -108,14 +107,14 @@ def _range(errors: Sequence[float], deviations: Sequence[float] = ()) -> tuple[f
 
 def accuracy(layout: LayoutFigure, groups: Groups) -> Figure | None:
     """Test accuracy against ratio, a line a group, and the accuracy of each reference."""
-    found = {name or OURS: sorted(with_ratio(rows), key=_ratio) for name, rows in groups.items()}
+    found = {name or OURS: sorted(with_ratio(rows), key=lambda row: row.ratio) for name, rows in groups.items()}
     found = {name: rows for name, rows in found.items() if rows}
     if not found:
         return None
     series = []
     for name, rows in found.items():
-        y = tuple(100 - (row.mean("test_error_pct") or 0.0) for row in rows)
-        series.append(Series(name, tuple(map(_ratio, rows)), y))
+        y = tuple(100 - row.error for row in rows)
+        series.append(Series(name, tuple(row.ratio for row in rows), y))
     levels = _reference_levels(found, accuracy=True)
     errors = _range([100 - y for each in (*series, *levels) for y in each.y])
     x = [x for each in series for x in each.x]
@@ -124,14 +123,10 @@ def accuracy(layout: LayoutFigure, groups: Groups) -> Figure | None:
         layout.title,
         "compression ratio",
         "test accuracy (%)",
-        log_x=max(x) > 10 * min(x),
+        log_x=over_a_decade(x),
         series=(*series, *levels),
         y_range=None if errors is None else (100 - errors[1], 100 - errors[0]),
     )
-
-
-def _ratio(row: Measured) -> float:
-    return row.mean("compression_ratio") or 0.0
 
 
 def by_step(layout: LayoutFigure, rows: Sequence[Measured]) -> Figure | None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from lctui.errors import BadInput, not_one_of
 from lctui.export import study_figures, study_tables
 from lctui.export import study_words as words
-from lctui.export.formats import WRITERS, Table, write_table
+from lctui.export.files import draw_figures
+from lctui.export.formats import WRITERS, Table, write_table, write_text
+from lctui.export.insides import Insides
 from lctui.export.plots import DRAWN, Figure
 from lctui.export.study_insight import Answers, Question, ask, suspects, verdicts
 from lctui.export.study_numbers import Measured
@@ -33,8 +35,12 @@ _WORDS = ("scheme.json", "events.jsonl", "status.json", "meta.json", "result.jso
 Rows = Sequence[Measured]
 
 
-def export_study(study: StudyRuns, home: Path, folder: Path, formats: Sequence[str] = STUDY_FORMATS) -> list[Path]:
+def export_study(
+    study: StudyRuns, insides: Insides, folder: Path, formats: Sequence[str] = STUDY_FORMATS
+) -> list[Path]:
     """Writes a study's tables, figures and report into a folder, over older ones; returns the files.
+
+    `insides` answers what only the nets themselves can tell.
 
     `report.md`, `runs.csv` and `runs.json` are always among them, and under `runs/` what each run has said: the folder
     is a home that `lctui ls --home` and the console can look at, without nets.
@@ -50,7 +56,7 @@ def export_study(study: StudyRuns, home: Path, folder: Path, formats: Sequence[s
     require_rows(layout, [row.name for row in study.rows], study.source)
     if not study_tables.named_runs(study.rows, study.candidates):
         raise BadInput.one(study.source, "", "no run of this study has finished yet: there is nothing to report")
-    rows, answers = _measured(study, layout, home)
+    rows, answers = _measured(study, layout, insides)
     drawn = [name for name in DRAWN if name in formats]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,13 +74,13 @@ def _default_layout(study: StudyRuns) -> Layout:
     return Layout(title=study.name, tables=(everything,), figures=(figure,))
 
 
-def _measured(study: StudyRuns, layout: Layout, home: Path) -> tuple[list[Measured], Answers]:
-    """The rows with their results, and what only the nets can tell: asked all at once, since torch loads slowly."""
+def _measured(study: StudyRuns, layout: Layout, insides: Insides) -> tuple[list[Measured], Answers]:
+    """The rows with their results, and what only the nets can tell."""
     rows = [Measured(row, {}) for row in study.rows]
     asked = [Question(run.id) for row in rows for run in suspects(row)]
     wanted = [study_figures.question_of(figure, _of(figure.rows or (), rows)) for figure in layout.figures]
     asked += [question for question in wanted if question is not None]
-    answers = ask(home, asked)
+    answers = ask(insides, asked)
     return [Measured(row.row, verdicts(row, answers)) for row in rows], answers
 
 
@@ -96,7 +102,8 @@ class _Writing:
         written = [name for name in formats if name in WRITERS]
         tables = {layout.name: table for layout, table, _ in listed}
         paths = self._write_tables(tables, written) + self._write_numbers(figures, written)
-        paths += self._draw({name: figure for name, figure in figures.items() if figure is not None}, drawn)
+        there = {name: figure for name, figure in figures.items() if figure is not None}
+        paths += draw_figures(there, self.folder, drawn)
         shown = [self._shown(each, figures[each.name], drawn) for each in self.layout.figures]
         report = Report(self.study, self.layout, self.rows, listed, shown)
         return [self._text("report.md", report.text()), *paths, *self._copy_runs()]
@@ -152,16 +159,6 @@ class _Writing:
                 return study_figures.by_step(layout, rows)
         return study_figures.of_first(layout, rows, self.answers)
 
-    def _draw(self, figures: Mapping[str, Figure], formats: Sequence[str]) -> list[Path]:
-        if not figures or not formats:
-            return []
-        from lctui.export.figures import draw
-
-        paths = {self.folder / f"{stem}.{name}": figure for name in formats for stem, figure in figures.items()}
-        for path, figure in paths.items():
-            draw(figure, path)
-        return list(paths)
-
     def _shown(self, layout: LayoutFigure, figure: Figure | None, drawn: Sequence[str]) -> Shown:
         rows = [row for globs in layout.groups.values() for row in _of(globs, self.rows)]
         if figure is None:
@@ -184,10 +181,5 @@ class _Writing:
         return failure or "the runs of its rows do not hold what it shows"
 
     def _text(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        atomic.replace(path, lambda temporary: _write_text(temporary, text))
-        return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="")
+        write_text(self.folder / name, text)
+        return self.folder / name

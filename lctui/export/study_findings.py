@@ -42,11 +42,11 @@ def findings(rows: Sequence[Measured]) -> list[str]:
     sized = with_ratio(sound)
     said = []
     if sound:
-        best = min(sound, key=lambda row: (_error(row), -(row.mean("compression_ratio") or 0)))
+        best = min(sound, key=lambda row: (row.error, -(row.mean("compression_ratio") or 0)))
         said.append(f"**Lowest test error**: {_with_error(best)}{_reference_of(best)}.")
-    as_good = [row for row in sized if (level := reference_error(row)) is not None and _error(row) <= level]
+    as_good = [row for row in sized if (level := reference_error(row)) is not None and row.error <= level]
     if as_good:
-        best = max(as_good, key=lambda row: (_ratio(row), -_error(row)))
+        best = max(as_good, key=lambda row: (row.ratio, -row.error))
         said.append(
             f"**Highest ratio at no more than its reference's error**: {_with_error(best)}{_reference_of(best)}."
         )
@@ -62,8 +62,8 @@ def findings(rows: Sequence[Measured]) -> list[str]:
 def front(rows: Sequence[Measured]) -> list[Measured]:
     """The rows that no other beats in both ratio and error, by rising ratio."""
     sized = with_ratio([row for row in rows if not row.fates])
-    best = set(pareto_front((_ratio(row), _error(row)) for row in sized))
-    return sorted((row for row in sized if (_ratio(row), _error(row)) in best), key=lambda row: (_ratio(row), row.name))
+    best = set(pareto_front((row.ratio, row.error) for row in sized))
+    return sorted((row for row in sized if (row.ratio, row.error) in best), key=lambda row: (row.ratio, row.name))
 
 
 def front_lines(rows: Sequence[Measured]) -> list[str]:
@@ -96,18 +96,6 @@ def _reference_of(row: Measured) -> str:
 def _tasks(row: Measured) -> str:
     named = [(f"{task.layers[0]} " if len(task.layers) == 1 else "") + words.done(task) for task in row.tasks]
     return plain("; ".join(named))
-
-
-def _error(row: Measured) -> float:
-    value = row.mean("test_error_pct")
-    assert value is not None
-    return value
-
-
-def _ratio(row: Measured) -> float:
-    value = row.mean("compression_ratio")
-    assert value is not None
-    return value
 
 
 def _difference(row: Measured) -> float:

@@ -1,19 +1,17 @@
 """What only the nets themselves can tell: a study's confusion matrices and weights, and which nets always say the same.
 
-Owns the questions to `lctui.inspector`, the process with torch, and what is made of its answers.  Loads no torch.
+Owns which questions a study has, and what is made of the answers; asking is the caller's `Insides`.  Loads no torch.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from lctui.errors import BadInput
+from lctui.export.insides import Insides, NetOf
 from lctui.export.study_numbers import AT_CHANCE, COLLAPSED, Measured, class_count, near_chance
-from lctui.runs.process import module_command, module_environment
 from lctui.runs.store import Run
 
 Answer = dict[str, Any]
@@ -26,11 +24,7 @@ class Question:
     """What is asked of a run: the confusion matrix of its compressed net or of its reference, or its weights."""
 
     run: str
-    of: Literal["reference", "compressed", "weights"] = "compressed"
-
-    def request(self) -> dict[str, Any]:
-        """As the process understands it."""
-        return {"kind": "weights" if self.of == "weights" else "confusion", "run": self.run, "of": self.of}
+    of: NetOf | Literal["weights"] = "compressed"
 
 
 @dataclass(frozen=True)
@@ -41,34 +35,19 @@ class Answers:
     failures: Mapping[Question, str]
 
 
-def ask(home: Path, questions: Iterable[Question]) -> Answers:
-    """Asks the inspection process of a home; without questions none is started."""
-    waiting, told, failures = list(dict.fromkeys(questions)), dict[Question, Answer](), dict[Question, str]()
-    while waiting:
-        replies = _replies(home, waiting)
-        for question, reply in zip(waiting, replies, strict=False):
-            if "result" in reply:
-                told[question] = reply["result"]
-            else:
-                failures[question] = str(reply.get("error"))
-        if not replies:
-            failures[waiting[0]] = "the process that knows the nets ended without an answer"
-        # It ends early where other code of the user's is needed: a new one answers the rest.
-        waiting = waiting[max(1, len(replies)) :]
+def ask(insides: Insides, questions: Iterable[Question]) -> Answers:
+    """Asks each question once."""
+    told, failures = dict[Question, Answer](), dict[Question, str]()
+    for question in dict.fromkeys(questions):
+        try:
+            told[question] = (
+                insides.weights(question.run)
+                if question.of == "weights"
+                else insides.confusion(question.run, question.of)
+            )
+        except BadInput as error:
+            failures[question] = "; ".join(error.lines())
     return Answers(told, failures)
-
-
-def _replies(home: Path, questions: Sequence[Question]) -> list[dict[str, Any]]:
-    requests = [{"id": n, **question.request()} for n, question in enumerate(questions)]
-    done = subprocess.run(
-        module_command("lctui.inspector", "--home", str(home)),
-        input="".join(json.dumps(request) + "\n" for request in requests),
-        capture_output=True,
-        encoding="utf-8",
-        env=module_environment(),
-        check=False,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def suspects(row: Measured) -> list[Run]:

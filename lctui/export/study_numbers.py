@@ -12,7 +12,6 @@ from functools import cached_property
 from statistics import mean, stdev
 from typing import Any
 
-from lctui.errors import BadInput
 from lctui.runs.store import Run
 from lctui.runs.study_runs import StudyRow
 from lctui.scheme.check import describe, resolved_tasks
@@ -103,6 +102,22 @@ class Measured:
         found = self.spread(name)
         return None if found is None else found.mean
 
+    def known(self, name: str) -> float:
+        """The mean of a number that the row is known to have."""
+        found = self.mean(name)
+        assert found is not None
+        return found
+
+    @property
+    def error(self) -> float:
+        """The mean test error, in percent, of a row that has one."""
+        return self.known("test_error_pct")
+
+    @property
+    def ratio(self) -> float:
+        """The mean compression ratio of a row that has one."""
+        return self.known("compression_ratio")
+
     def published(self, name: str) -> float | None:
         """What somebody else reported."""
         return self.row.published.get(name)
@@ -186,9 +201,3 @@ def class_count(scheme: Scheme) -> int | None:
         return len(scheme.data.classes)
     info = BUILT_IN_DATA.get(scheme.data.name)
     return info.classes if info is not None else None
-
-
-def require_results(rows: Sequence[StudyRow]) -> None:
-    """Raises BadInput unless some run of the study has finished."""
-    if not any(run is not None for row in rows for run in row.runs):
-        raise BadInput.one("", "STUDY", "no run of it has finished yet: there is nothing to report")

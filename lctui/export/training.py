@@ -11,9 +11,9 @@ from math import isfinite
 from typing import Any
 
 from lctui.export.plots import Figure, Series
-from lctui.headless.words import times
+from lctui.headless.words import learned, times
 from lctui.runs import atomic
-from lctui.runs.follow import Follower, RunHistory
+from lctui.runs.follow import RunHistory, whole_history
 from lctui.runs.log import finite
 from lctui.runs.store import Run
 
@@ -24,10 +24,7 @@ _REST = "not compressed"
 
 def history_of(run: Run) -> RunHistory:
     """All that a run's log says."""
-    log = Follower(run.file("events.jsonl"))
-    while log.read():
-        continue
-    return log.history
+    return whole_history(run.file("events.jsonl"))
 
 
 def layers_figure(title: str, history: RunHistory) -> Figure | None:
@@ -63,16 +60,7 @@ def _became(task: Record) -> str:
     """What a task learned and how much smaller its layers are, in the words of a figure."""
     bits, before = finite(task.get("bits")), finite(task.get("reference_bits"))
     ratio = [times(before / bits if bits else None)] if isfinite(bits) and isfinite(before) else []
-    return ", ".join([*_learned(task), *ratio])
-
-
-def _learned(task: Record) -> list[str]:
-    if "parts" in task:
-        return [" + ".join(", ".join(_learned(part)) for part in task["parts"])]
-    words = [f"rank {task['rank']}"] if "rank" in task else []
-    words += [f"{task['nonzeros']:,} non-zeros"] if "nonzeros" in task else []
-    words += [f"{task['groups_kept']:,} groups"] if "groups_kept" in task else []
-    return words + ([f"{len(task['codebook'])} values"] if "codebook" in task else [])
+    return ", ".join(filter(None, [learned(task, values=False), *ratio]))
 
 
 def reference_key(run: Run) -> str | None:

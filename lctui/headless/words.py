@@ -5,6 +5,7 @@ Owns the wording of durations, percentages, ratios, sizes and of what a task lea
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -50,10 +51,10 @@ def size_of(bits: int | float) -> str:
     return f"{size / 1000:.1f} GB"
 
 
-def learned(task: dict[str, Any]) -> str:
-    """What a task learned, in a few words."""
+def learned(task: Mapping[str, Any], values: bool = True) -> str:
+    """What a task learned, in a few words; of a codebook its first values, or only how many there are."""
     if "parts" in task:
-        return " + ".join(learned(part) for part in task["parts"])
+        return " + ".join(learned(part, values) for part in task["parts"])
     words = []
     if "rank" in task:
         words.append(f"rank {task['rank']}")
@@ -62,7 +63,10 @@ def learned(task: dict[str, Any]) -> str:
     if "groups_kept" in task:
         words.append(f"{task['groups_kept']:,} groups")
     if "codebook" in task:
-        values = ", ".join(f"{value:.3g}" for value in task["codebook"][:4])
-        more = f", … ({len(task['codebook'])})" if len(task["codebook"]) > 4 else ""
-        words.append(f"codebook {values}{more}")
+        words.append(_codebook(task["codebook"]) if values else f"{len(task['codebook'])} values")
     return ", ".join(words)
+
+
+def _codebook(values: Sequence[float]) -> str:
+    first = ", ".join(f"{value:.3g}" for value in values[:4])
+    return f"codebook {first}" + (f", … ({len(values)})" if len(values) > 4 else "")

@@ -215,6 +215,14 @@ def histories(path: Path, sample_above: int = SAMPLE_ABOVE, follower: Follower |
         yield follower.history
 
 
+def whole_history(path: Path) -> RunHistory:
+    """The history of a run, from all of its log."""
+    follower = Follower(path)
+    while follower.read():
+        continue
+    return follower.history
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

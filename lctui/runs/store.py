@@ -247,9 +247,14 @@ def require_writable(store: Store) -> None:
 
 def new_id(name: str) -> str:
     """A fresh run id: four random characters, easy to type, and the scheme's name."""
-    slug = re.sub(r"[^a-z0-9.=_]+", "-", name.lower()).strip("-.")[:60]
+    slug = slug_of(name)
     code = secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(3))
     return f"{code}-{slug}" if slug else code
+
+
+def slug_of(name: str) -> str:
+    """A name as part of a file's: small letters, digits, `.=_`; empty if it has none of them."""
+    return re.sub(r"[^a-z0-9.=_]+", "-", name.lower()).strip("-.")[:60]
 
 
 def default_home() -> Path:

@@ -7,7 +7,6 @@ study's runs are found by their schemes.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
 from lctui.runs.log import now
+from lctui.runs.store import slug_of
 from lctui.scheme import Scheme
 from lctui.scheme.study import Study, parse_study
 
@@ -81,5 +81,4 @@ def _folder(home: Path) -> Path:
 
 def _file_name(name: str) -> str:
     """A file name for any study's name; the digest keeps names apart that look alike without their signs."""
-    slug = re.sub(r"[^a-z0-9.=_]+", "-", name.lower()).strip("-.")[:60]
-    return f"{slug or 'study'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"
+    return f"{slug_of(name) or 'study'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lctui.console import inspection
+from lctui.export.study_files import export_study
 from lctui.runs.store import Run, Store
 from lctui.runs.study_runs import Candidate, StudyRow, StudyRuns
 from lctui.scheme import Scheme
@@ -69,6 +72,12 @@ class Made:
         """The results of a row's runs, as the files have them."""
         (found,) = [each for each in self.study.rows if each.name == row]
         return [json.loads(run.file("result.json").read_text()) for run in found.runs if run is not None]
+
+
+def export(study: StudyRuns, home: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Exports a study whose runs are in this home."""
+    with inspection.Answers(home) as answers:
+        return export_study(study, answers, folder, formats)
 
 
 def scheme_of(row: str, seed: int) -> dict[str, Any]:

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lctui.console import inspection
 from lctui.errors import BadInput
 from lctui.export import beyond, study_figures
 from lctui.export.figures import draw
 from lctui.export.plots import Figure, Series
-from lctui.export.study_files import export_study
 from lctui.export.study_insight import Answers, Question, ask, verdicts
 from lctui.export.study_numbers import Measured
 from lctui.scheme.layout import Layout, LayoutFigure
-from tests.export.conftest import Made
+from tests.export.conftest import Made, export
 
 PARETO = LayoutFigure(name="f", title="F", plot="pareto", rows=("*",))
 ACCURACY = LayoutFigure(name="f", title="F", plot="accuracy", rows=("*",))
@@ -119,7 +119,8 @@ def test_the_confusion_of_the_reference_makes_its_error(small_study: Made) -> No
     run = row.runs[1]
     assert run is not None
     asked = [Question(run.id, "reference"), Question(run.id), Question("none"), Question(run.id, "weights")]
-    answers = ask(small_study.home, asked)
+    with inspection.Answers(small_study.home) as insides:
+        answers = ask(insides, asked)
     result = run.read("result.json")
     for question, block in ((asked[0], "reference"), (asked[1], "final")):
         matrix = answers.told[question]["matrix"]
@@ -147,6 +148,6 @@ def test_a_net_is_collapsed_only_if_it_always_says_the_same(small_study: Made, r
 def test_without_a_format_to_draw_in_there_are_numbers(small_study: Made, tmp_path: Path) -> None:
     figure = {"name": "b", "title": "B", "plot": "pareto", "rows": ["prune_a"]}
     study = replace(small_study.sound, layout=Layout.model_validate({"title": "T", "figures": [figure]}))
-    export_study(study, small_study.home, tmp_path, ("csv",))
+    export(study, small_study.home, tmp_path, ("csv",))
     assert "Not drawn: B (neither png nor svg was asked for)" in (tmp_path / "report.md").read_text()
     assert sorted(path.name for path in tmp_path.glob("b.*")) == ["b.csv"]

@@ -14,11 +14,10 @@ import pytest
 
 from lctui.errors import BadInput
 from lctui.export.formats import WRITERS
-from lctui.export.study_files import export_study
 from lctui.runs.store import Store
 from lctui.runs.study_runs import StudyRow, StudyRuns
 from lctui.scheme.layout import Layout
-from tests.export.conftest import LAYOUT, PUBLISHED, SEEDS, Made
+from tests.export.conftest import LAYOUT, PUBLISHED, SEEDS, Made, export
 
 FORMATS = ("csv", "json", "md", "tex", "svg")
 QUICK = Layout.model_validate({"title": "Quick", "tables": LAYOUT["tables"][:1]})
@@ -53,12 +52,12 @@ def number(cell: str) -> Any:
 @pytest.fixture(scope="module")
 def exported(small_study: Made, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("report") / "below" / "out"
-    return Exported(small_study, folder, export_study(small_study.study, small_study.home, folder, FORMATS))
+    return Exported(small_study, folder, export(small_study.study, small_study.home, folder, FORMATS))
 
 
 def quick(study: StudyRuns, home: Path, folder: Path, *formats: str, layout: Layout | None = QUICK) -> list[Path]:
     """An export without figures."""
-    return export_study(replace(study, layout=layout), home, folder, formats or ("csv",))
+    return export(replace(study, layout=layout), home, folder, formats or ("csv",))
 
 
 def split_row(line: str) -> list[str]:
@@ -321,14 +320,14 @@ def test_latex_closes_what_it_opens_and_escapes_what_it_must(name: str, exported
 
 def test_exporting_twice_gives_equal_files(exported: Exported, tmp_path: Path) -> None:
     made = exported.made
-    for path in export_study(made.study, made.home, tmp_path, FORMATS):
+    for path in export(made.study, made.home, tmp_path, FORMATS):
         name = str(path.relative_to(tmp_path))
         assert path.read_text(encoding="utf-8") == exported.text(name), name
 
 
 def test_without_a_layout_everything_is_shown(small_study: Made, tmp_path: Path) -> None:
     study = replace(small_study.sound, layout=None)
-    paths = export_study(study, small_study.home, tmp_path, ("csv", "svg"))
+    paths = export(study, small_study.home, tmp_path, ("csv", "svg"))
     assert {path.name for path in paths if path.parent == tmp_path} == {
         *("report.md", "all.csv", "search.csv", "pareto.csv", "pareto.svg", "rows.csv", "runs.csv", "runs.json"),
     }
