@@ -31,7 +31,7 @@ from lctui.results import Kept, Numbers, measured, result_of
 from lctui.runs import atomic
 from lctui.runs.eta import Eta
 from lctui.runs.locks import Lock
-from lctui.runs.log import EventLog
+from lctui.runs.log import EventLog, read_lines
 from lctui.runs.status import Progress, StatusFile
 from lctui.runs.status import State as RunState
 from lctui.runs.stopping import StopRequest
@@ -43,10 +43,8 @@ logger = logging.getLogger("lctui")
 C_STEP_VERSION = 2
 """Raised whenever a C step or the loop changes its numbers: finished runs of another version are not reused."""
 
-SAVE_SECONDS = 2.0
-"""A checkpoint is written no more often; an epoch that takes longer is always followed by one."""
 SAVE_SHARE = 0.05
-"""And seldom enough that writing checkpoints takes no larger share of the time."""
+"""Every epoch is followed by a checkpoint, unless writing them would take a larger share of the time."""
 
 
 class Observer(Protocol):
@@ -128,13 +126,17 @@ class Execution:
         The first is None: the run is this process's from then on, and nothing has been trained yet.  Raises as
         `execute` does.  Closed before its end, it leaves the folder as an interruption does.
         """
-        lock = Lock(self.run.file("lock"))
-        if not lock.acquire():
-            raise BadInput.one("", self.run.id, "is running already")
-        with lock, logging_to(self.run):
-            _require_same_inputs(self.run, self.prepared)
-            with closing(EventLog(self.run.file("events.jsonl"))) as self.log:
-                yield from self._work()
+        try:
+            with Lock(self.run.file("lock")) as lock:
+                if not lock.acquire():
+                    raise BadInput.one("", self.run.id, "is running already")
+                with logging_to(self.run):
+                    atomic.sweep(self.run.folder)
+                    _require_same_inputs(self.run, self.prepared)
+                    with closing(EventLog(self.run.file("events.jsonl"))) as self.log:
+                        yield from self._work()
+        except OSError as error:  # a folder that cannot be written to cannot say so either
+            raise RunFailed(advice(error)) from error
 
     def _work(self) -> Iterator[Turn | None]:
         """The run; whatever ends it, the folder says so."""
@@ -184,7 +186,7 @@ class Execution:
             self.kept, self.phase = Kept(**numbers), "l_step"
             position = self.state.position
             self._emit(events.RunResumed("l_step", self.state.step, position.epoch, position.batch))
-        elif self.run.file("events.jsonl").stat().st_size == 0:
+        elif next(read_lines(self.run.file("events.jsonl")), None) is None:
             device, name = str(self.prepared.device), self.scheme.name
             self._emit(events.RunStarted(self.run.id, name, device, self.scheme.fingerprint()))
         else:
@@ -296,8 +298,7 @@ class Execution:
 
     def _is_time_to_save(self) -> bool:
         """Has enough been done since the last checkpoint?  Runs that train together write theirs one after another."""
-        pause = max(SAVE_SECONDS, self.save_seconds * self.together / SAVE_SHARE)
-        return time.monotonic() - self.saved >= pause
+        return time.monotonic() - self.saved >= self.save_seconds * self.together / SAVE_SHARE
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
@@ -374,10 +375,17 @@ def advice(error: BaseException) -> str:
     return text
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short; the run's own files say what becomes of the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Says nothing: standard error may be this very file."""
+
+
 @contextmanager
 def logging_to(run: Run) -> Iterator[None]:
     """What is said of this run, and of none in particular, goes to the run's folder, and nowhere else."""
-    handler = logging.FileHandler(run.file("worker.log"), encoding="utf-8")
+    handler = _LogFile(run.file("worker.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(lambda record: record.name in (logger.name, f"{logger.name}.{run.id}"))
     logger.addHandler(handler)

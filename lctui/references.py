@@ -104,6 +104,7 @@ def obtain(
             raise Interrupted("stopped while another run trains the reference")
         time.sleep(WAIT_SECONDS)
     with lock:
+        atomic.sweep(folder)
         if (found := _load(folder, net)) is not None:
             return Obtained(key, True, found)
         return Obtained(key, False, _train(folder, net, splits, scheme, stop, watcher))

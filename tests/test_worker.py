@@ -179,7 +179,6 @@ def test_a_dead_workers_run_goes_on_from_its_last_checkpoint(
     class Killed(BaseException):
         pass
 
-    monkeypatch.setattr(execution, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(execution, "SAVE_SHARE", float("inf"))
     saves = allowed = 0
     save = execution.Execution._save

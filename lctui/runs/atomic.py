@@ -1,13 +1,16 @@
 """Files that are either the old version or the new one, never half of it.
 
-Owns write-temp-then-rename.  Every file of a run but the event log is written through here.
+Owns write-temp-then-rename.  Every file of a run but the event log is written through here.  Each write is announced
+by an audit event (`sys.audit`), which costs nothing while nobody listens: tests listen, to die at it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +28,27 @@ def replace(path: Path, write: Callable[[Path], None], *, durable: bool = True) 
     `durable` forces the bytes to the disk first, so that a power cut leaves the old or the new file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sys.audit("lctui.write", str(temporary))
     try:
         write(temporary)
+        sys.audit("lctui.written", str(temporary))
         # Writers differ in the mode they give a file; these are as readable as any other file of the user's.
         temporary.chmod(_MODE)
         if durable:
             _sync(temporary)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is what is told
+            temporary.unlink(missing_ok=True)
         raise
     if durable:
         _sync(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what writers left that were killed; for whoever has the folder's lock, and so is its only writer."""
+    for temporary in folder.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:

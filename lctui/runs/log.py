@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -55,7 +56,9 @@ class EventLog:
         """
         name, fields = event.event, event.record()
         record = {"event": name, "time": now()} | fields
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        sys.audit("lctui.append", self._file.name, line)
+        self._file.write(line)
         self._file.flush()
         if time.monotonic() - self._synced >= SYNC_SECONDS:
             self.sync()

@@ -10,7 +10,9 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
 _ALPHABET = _LETTERS + "23456789"  # no look-alikes: ids are typed
+
+DRAFT_SECONDS = 24 * 3600.0
+"""No run takes so long to be created, whatever the clocks of the machines that share a home say."""
 
 
 @dataclass(frozen=True)
@@ -199,10 +204,17 @@ class Store:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Deletes runs that are out of sight, of earlier removals too; what still resists is left for the next time."""
+        """Deletes runs that are out of sight, of earlier removals too; what still resists is left for the next time.
+
+        What the creation of a run left that was killed goes once it is certainly nobody's any more.
+        """
         self._swept = True
         for folder in self.runs_folder.glob(".removed-*"):
             shutil.rmtree(folder, ignore_errors=True)
+        for draft in self.runs_folder.glob(".new-*"):
+            with suppress(OSError):
+                if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                    shutil.rmtree(draft, ignore_errors=True)
 
     def twins(self, fingerprint: str) -> list[Run]:
         """Runs of the same scheme, newest first."""
