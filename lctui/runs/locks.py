@@ -23,6 +23,10 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.E
 POLL_SECONDS = 0.1
 
 
+class Taken(BadInput):
+    """Somebody else is at work on what was to be locked."""
+
+
 class Lock:
     """An exclusive lock on a file; made by `acquire`, released on exit."""
 
