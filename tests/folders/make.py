@@ -16,15 +16,14 @@ import torch
 
 from lctui.errors import Interrupted
 from lctui.execution import Nobody, execute
-from lctui.headless.display import Quiet
 from lctui.prepare import prepare
 from lctui.runs.queue import Queue
 from lctui.runs.status import Progress
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run
+from lctui.runs.study_record import StudyRecord
 from lctui.scheme import Scheme
 from lctui.scheme.study import parse_study
-from lctui.studies import run_study
 
 SCHEME: dict[str, Any] = {
     "version": 1,
@@ -67,11 +66,10 @@ def run(home: Path, name: str, batches: int = 0, **changes: Any) -> Run:
 
 def make(home: Path) -> None:
     """The whole home."""
-    from rich.console import Console
-
     torch.set_num_threads(1)
+    done = run(home, "done")
     study = parse_study(STUDY, "study.json", {})
-    list(run_study(study, Store(home), "cpu", "study.json", StopRequest(), Quiet(Console(stderr=True))))
+    StudyRecord.open(home, study).add(study.schemes[0], {"id": done.id})
     run(home, "half", batches=12 + 8)
     run(home, "early", batches=10, seed=2)
     queue = Queue(Store(home))
