@@ -16,6 +16,7 @@ from lctui.errors import BadInput
 from lctui.execution import Nobody, execute
 from lctui.exporting import export_what
 from lctui.prepare import prepare
+from lctui.references import key_of
 from lctui.runs import atomic
 from lctui.runs.formats import TooNew
 from lctui.runs.queue import Queue
@@ -54,6 +55,13 @@ def resumed(run: Run, store: Store) -> dict[str, Any]:
 def newer(path: Path, field: str = "format") -> None:
     """A JSON file says that a newer lctui wrote it."""
     atomic.write_json(path, json.loads(path.read_text()) | {field: 2})
+
+
+def moved(path: Path, run: Run, store: Store) -> Path:
+    """A reference's file where this run looks for it: its key has the code's folder in it."""
+    prepared = prepare(run.scheme(), store.home, "cpu", "scheme.json")
+    key = key_of(prepared.scheme, prepared.data.digest, prepared.code_digest)
+    return path.parent.rename(path.parent.with_name(key)) / path.name
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -116,7 +124,9 @@ def test_a_worker_leaves_a_newer_folder_alone(store: Store, tmp_path: Path) -> N
 
 
 def test_a_newer_checkpoint_is_not_gone_on_from(store: Store) -> None:
-    for path in (store.find("half").file("checkpoint.safetensors"), *store.home.glob("references/*/checkpoint.s*")):
+    (half_trained,) = store.home.glob("references/*/checkpoint.safetensors")
+    early = moved(half_trained, store.find("early"), store)
+    for path in (store.find("half").file("checkpoint.safetensors"), early):
         saved = Checkpoint.load(path)
         assert saved is not None
         saved.numbers["format"] = 2
@@ -130,9 +140,10 @@ def test_a_newer_checkpoint_is_not_gone_on_from(store: Store) -> None:
 
 def test_a_newer_reference_is_not_trained_over(store: Store) -> None:
     (path,) = store.home.glob("references/*/reference.json")
-    newer(path)
     run = store.find("half")
     run.file("checkpoint.safetensors").unlink()
+    path = moved(path, run, store)
+    newer(path)
     before = contents(path.parent)
     with pytest.raises(TooNew) as caught:
         resumed(run, store)
