@@ -25,6 +25,7 @@ from lctui.learning.net import FlatNet
 from lctui.learning.reference import ReferenceState
 from lctui.learning.train import Position
 from lctui.runs import atomic
+from lctui.runs.formats import FORMAT, require_known
 from lctui.scheme import How
 
 _HOW: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(How)
@@ -40,7 +41,7 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Writes the file; a crash at any moment leaves the old one or the new one."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        metadata = {"lctui": json.dumps(self.numbers)}
+        metadata = {"lctui": json.dumps({"format": FORMAT, **self.numbers})}
         atomic.replace(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
     @classmethod
@@ -49,9 +50,11 @@ class Checkpoint:
 
         Raises:
             RunFailed: it is damaged.
+            TooNew: a newer lctui wrote it.
         """
         if not path.exists():
             return None
+        require_known_checkpoint(path)
         try:
             with safe_open(path, framework="pt") as file:
                 return cls(
@@ -60,6 +63,16 @@ class Checkpoint:
                 )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise _unusable(path, error) from error
+
+
+def require_known_checkpoint(path: Path) -> None:
+    """Raises TooNew if a newer lctui wrote the file; a damaged one is for `Checkpoint.load` to refuse."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = json.loads(file.metadata()["lctui"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
+        return
+    require_known(str(path), said if isinstance(said, dict) else {})
 
 
 def _unusable(path: Path | str, error: Exception) -> RunFailed:

@@ -148,6 +148,7 @@ def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
     from lctui.headless.tables import run_report
 
     found = open_store(home).find(run)
+    found.require_known()
     summary, events = found.summary(), found.events()
     if as_json:
         names = {"scheme": "scheme.json", "meta": "meta.json", "status_file": "status.json", "result": "result.json"}

@@ -21,16 +21,17 @@ import torch
 
 from lctui import checkpoint, events, references
 from lctui.algorithm import LCProblem, State, compressed_state, learning_compression
-from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, RunFailed
+from lctui.errors import Diverged, Interrupted, LctuiError, RunFailed
 from lctui.export import artifact
 from lctui.learning.evaluate import evaluate
 from lctui.learning.net import FlatNet
 from lctui.learning.train import Turn
 from lctui.prepare import Prepared, provenance
 from lctui.results import Kept, Numbers, measured, result_of
+from lctui.resuming import origin, require_same_origin
 from lctui.runs import atomic
 from lctui.runs.eta import Eta
-from lctui.runs.locks import Lock
+from lctui.runs.locks import Lock, Taken
 from lctui.runs.log import EventLog, read_lines
 from lctui.runs.status import Progress, StatusFile
 from lctui.runs.status import State as RunState
@@ -40,8 +41,7 @@ from lctui.scheme.storage import dense_bits
 
 logger = logging.getLogger("lctui")
 
-C_STEP_VERSION = 2
-"""Raised whenever a C step or the loop changes its numbers: finished runs of another version are not reused."""
+LOST = "this machine was not heard of for so long that another worker has taken the run over"
 
 SAVE_SHARE = 0.05
 """Every epoch is followed by a checkpoint, unless writing them would take a larger share of the time."""
@@ -82,25 +82,13 @@ def execute(run: Run, prepared: Prepared, home: Path, stop: StopRequest, observe
     return execution.result
 
 
-def _require_same_inputs(run: Run, prepared: Prepared) -> None:
-    """A run goes on with the code and the data that it began with, or not at all."""
-    if not run.file("checkpoint.safetensors").exists():
-        return
-    meta = run.read("meta.json")
-    for now, name, what in (
-        (prepared.data.digest, "data_sha256", "data"),
-        (prepared.code_digest, "code_sha256", "code or weights"),
-    ):
-        if meta.get(name) != now:
-            raise BadInput.one("", run.id, f"its {what} changed since it began; start a new run")
-
-
 class Execution:
     """One run being executed: `turns()` is its course, `result` what it has come to in the end."""
 
     def __init__(self, run: Run, prepared: Prepared, home: Path, stop: StopRequest, observer: Observer) -> None:
         self.run, self.prepared, self.home, self.stop, self.observer = run, prepared, home, stop, observer
         self.scheme = prepared.scheme
+        self.lock = Lock(run.file("lock"))
         self.status = StatusFile(run.file("status.json"), on_beat=self._look_for_stop)
         self.net = FlatNet(prepared.module, prepared.device)
         self.problem = LCProblem(
@@ -127,16 +115,24 @@ class Execution:
         `execute` does.  Closed before its end, it leaves the folder as an interruption does.
         """
         try:
-            with Lock(self.run.file("lock")) as lock:
-                if not lock.acquire():
-                    raise BadInput.one("", self.run.id, "is running already")
+            with self.lock:
+                if not self.lock.acquire():
+                    raise Taken.one("", self.run.id, "is running already")
                 with logging_to(self.run):
-                    atomic.sweep(self.run.folder)
-                    _require_same_inputs(self.run, self.prepared)
-                    with closing(EventLog(self.run.file("events.jsonl"))) as self.log:
-                        yield from self._work()
+                    yield from self._locked()
         except OSError as error:  # a folder that cannot be written to cannot say so either
             raise RunFailed(advice(error)) from error
+
+    def _locked(self) -> Iterator[Turn | None]:
+        """The run, with its lock held: nobody else writes into the folder."""
+        if self.run.read("status.json").get("state") == "finished":
+            raise Taken.one("", self.run.id, "is finished: another worker has seen to it")
+        atomic.sweep(self.run.folder)
+        require_same_origin(self.run, self.prepared)
+        if self.lock.is_claim:
+            self.logger.warning("no locks on this file system: lock.claim stands in for one")
+        with closing(EventLog(self.run.file("events.jsonl"))) as self.log:
+            yield from self._work()
 
     def _work(self) -> Iterator[Turn | None]:
         """The run; whatever ends it, the folder says so."""
@@ -165,6 +161,9 @@ class Execution:
 
     def _pause(self) -> None:
         """Keeps all work and says that the run can go on."""
+        if self.lock.is_lost():
+            self.status.fall_silent()  # the folder is another worker's by now
+            return
         try:
             self._save()
             self._emit(events.RunInterrupted(self.phase, self.state.step, *self._position()))
@@ -174,8 +173,7 @@ class Execution:
         self.status.close("interrupted")
 
     def _write_provenance(self) -> None:
-        meta = {"fingerprint": self.scheme.fingerprint(), "c_step_version": C_STEP_VERSION}
-        meta |= {"training_version": references.TRAINING_VERSION}
+        meta = {"fingerprint": self.scheme.fingerprint()} | origin(self.prepared)
         meta |= {"arithmetic": self.problem.trainer.descent.gradient.kind} | provenance(self.prepared)
         atomic.write_json(self.run.file("meta.json"), self.run.read("meta.json") | meta)
 
@@ -288,6 +286,8 @@ class Execution:
     def _save(self) -> None:
         if self.kept.reference is None:
             return  # the reference keeps its own checkpoint
+        if self.lock.is_lost():
+            raise Interrupted(LOST)
         self._count_seconds()
         started = time.monotonic()
         self.log.sync()  # no checkpoint is ahead of what has been reported
@@ -323,7 +323,11 @@ class Execution:
             self.observer = Nobody()
 
     def _look_for_stop(self) -> None:
-        if self.run.file("stop").exists():
+        if self.lock.is_lost():
+            self.status.fall_silent()
+            self.logger.warning(LOST)
+            self.stop.flag.set()
+        elif self.run.file("stop").exists():
             self.stop.flag.set()
 
     def _lc_epochs_left(self) -> int:

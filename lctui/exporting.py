@@ -44,5 +44,7 @@ def export_what(
     if overrides:
         raise BadInput.one("", "--set", "goes with a study's file")
     found = list(dict.fromkeys(store.find(run) for run in what))
+    for run in found:
+        run.require_known()
     with Answers(store.home) as answers:
         return export_runs(found, folder, formats or ["csv"], plots, answers, say)

@@ -194,8 +194,6 @@ def provenance(prepared: Prepared) -> dict[str, Any]:
         "device": str(device),
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
-        "data_sha256": prepared.data.digest,
-        "code_sha256": prepared.code_digest,
         "data_mean": prepared.data.mean,
         "data_std": prepared.data.std,
     }

@@ -25,6 +25,7 @@ from lctui.learning.net import FlatNet
 from lctui.learning.reference import ReferenceState, train_reference
 from lctui.learning.train import Stop
 from lctui.runs import atomic
+from lctui.runs.formats import FORMAT, require_known
 from lctui.runs.locks import Lock
 from lctui.scheme import Scheme
 
@@ -78,6 +79,7 @@ def find(net: FlatNet, key: str, home: Path) -> Errors | None:
 
     Raises:
         RunFailed: it is a reference of another net.
+        TooNew: a newer lctui wrote it.
     """
     return _load(home / "references" / key, net)
 
@@ -148,7 +150,7 @@ def _save(folder: Path, net: FlatNet, errors: Errors, history: list[dict[str, An
     path = folder / "reference.safetensors"
     atomic.replace(path, lambda temporary: save_file(_untied(net), temporary))
     # Last: its presence says that the net beside it is whole.
-    record = {**asdict(errors), "sha256": _sha256(path), "history": history, "scheme": scheme.dump()}
+    record = {"format": FORMAT, **asdict(errors), "sha256": _sha256(path), "history": history, "scheme": scheme.dump()}
     record["device"] = str(net.device)
     atomic.write_json(folder / "reference.json", record)
 
@@ -163,6 +165,7 @@ def _untied(net: FlatNet) -> dict[str, torch.Tensor]:
 def _load(folder: Path, net: FlatNet) -> Errors | None:
     record = atomic.read_json(folder / "reference.json")
     path = folder / "reference.safetensors"
+    require_known(str(folder), record if isinstance(record, dict) else {})
     # A damaged file is as good as none: the reference is trained again.
     if not isinstance(record, dict) or not path.exists() or record.get("sha256") != _sha256(path):
         return None

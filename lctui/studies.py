@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, Problem, RunFailed
-from lctui.execution import C_STEP_VERSION, Execution, Observer, execute
+from lctui.execution import Execution, Observer, execute
 from lctui.learning.gradients import why_not_stackable
 from lctui.prepare import Prepared, describe_net, pick_device, prepare
-from lctui.references import TRAINING_VERSION
-from lctui.runs.control import prepare_to_resume
+from lctui.resuming import Twins, would_equal
+from lctui.runs.control import mark_starting, prepare_to_resume
+from lctui.runs.locks import Lock, Taken
+from lctui.runs.queue import Queue
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run
 from lctui.runs.study_eta import StudyEta
@@ -66,6 +70,8 @@ class Decided:
 
 MOST_TOGETHER = 64
 """Members that train together on a GPU unless the user says otherwise."""
+WAIT_SECONDS = 0.5
+"""Between looks at what somebody else is at work on."""
 
 
 def run_study(
@@ -92,10 +98,29 @@ def run_study(
     record = StudyRecord.open(store.home, study)
     candidates = [candidate.scheme for stage in study.stages for candidate in stage.candidates]
     members = _Members(study.name, store, device, source, stop, display, size, record, [*candidates, *study.schemes])
-    while (stage := study.undecided) is not None:
-        decided = yield from members.decide(stage)
-        study = study.settled(stage, decided.winner)
-    yield from members.run(study.schemes)
+    with _taken(record.lock, stop, display):
+        while (stage := study.undecided) is not None:
+            decided = yield from members.decide(stage)
+            study = study.settled(stage, decided.winner)
+        yield from members.run(study.schemes)
+
+
+@contextmanager
+def _taken(lock: Lock, stop: StopRequest, display: Display) -> Iterator[None]:
+    """The study's lock, once whoever else runs the study has done so; raises Interrupted as `run_study` does."""
+    if not lock.acquire():
+        display.say("waits for another lctui that runs this study")
+        while not lock.acquire():
+            _pause(stop)
+    with lock:
+        yield
+
+
+def _pause(stop: StopRequest) -> None:
+    """A moment of waiting for others; raises Interrupted once that is asked for."""
+    time.sleep(WAIT_SECONDS)
+    if stop():
+        raise Interrupted("stopped while it waited for others")
 
 
 class _Members:
@@ -157,13 +182,44 @@ class _Members:
 
     def _find(self, scheme: Scheme) -> Member | _Unfinished:
         """The scheme's finished run, or what there is to do."""
-        prepared = prepare(scheme, self.store.home, self.device, self.source, self.display.download)
-        twins = [run for run in self.store.twins(scheme.fingerprint()) if _same(run, prepared)]
-        finished = next((run for run in twins if run.status() == "finished"), None)
-        if finished is None:
-            return _Unfinished(self.study, scheme, prepared, twins)
-        self.display.say(f"  already done: run {finished.id}")
-        return Member(scheme, finished.read("result.json"), reused=True)
+        unfinished = _Unfinished(
+            self.study, scheme, prepare(scheme, self.store.home, self.device, self.source, self.display.download)
+        )
+        finished = unfinished.twins(self.store).finished
+        return unfinished if finished is None else self._reused(scheme, finished)
+
+    def _reused(self, scheme: Scheme, run: Run) -> Member:
+        self.display.say(f"  already done: run {run.id}")
+        return Member(scheme, run.read("result.json"), reused=True)
+
+    def _begin(self, member: _Unfinished) -> Member | Run | _UnderWay:
+        """The member's run to execute, made or taken up for this; or what somebody else has made of it by now."""
+        # Whoever begins runs does so under this lock: of two that look at once only one begins.
+        with self.store.beginning():
+            twins = member.twins(self.store)
+            if twins.finished is not None:
+                return self._reused(member.scheme, twins.finished)
+            if twins.at_work is not None:
+                return _UnderWay(twins.at_work)
+            if twins.queued is not None:
+                if not Queue(self.store).withdraw(twins.queued):
+                    return _UnderWay(twins.queued)  # its turn has come this moment
+                self.display.say(f"  run {twins.queued.id} is taken out of the queue: it is the same")
+            if twins.stalled is not None:
+                self.display.say(f"  run {twins.stalled.id} is the same but stalled, and is not waited for")
+            return member.begin(self.store, self.device, twins.queued or twins.at_rest)
+
+    def _run_alone(self, member: _Unfinished) -> Member:
+        """Runs a member, or waits for whoever is at work on it."""
+        while not isinstance(begun := self._begin(member), Member):
+            if isinstance(begun, _UnderWay):
+                self.display.say(f"  waits for run {begun.run.id}, which is the same and under way")
+                while begun.run.status() in ("starting", "running"):
+                    _pause(self.stop)
+                continue
+            with suppress(Taken):  # somebody has resumed it in between
+                return member.run_alone(begun, self.store.home, self.stop, self.display)
+        return begun
 
     def _over(self, member: Member) -> Member:
         self.record.add(member.scheme, member.result)
@@ -181,7 +237,7 @@ class _Members:
         else:
             for member in members:
                 self.eta.begin(member.scheme)
-                yield member.run_alone(self.store, self.device, self.stop, self.display)
+                yield self._run_alone(member)
 
     def _run_together(self, members: Sequence[_Unfinished]) -> Iterator[Member]:
         """Runs members that can train together.  Each can be stopped alone; the study's own stop request reaches all.
@@ -191,11 +247,17 @@ class _Members:
         """
         self.display.say(f"  {len(members)} runs train together")
         executions: dict[Execution, _Unfinished] = {}
+        others: list[_Unfinished] = []
         for member in members:
             self.eta.begin(member.scheme)
             own, observer = StopRequest(above=self.stop), self.display.beside_others(member.scheme.name)
-            run = member.begin(self.store, self.device)
-            executions[Execution(run, member.prepared, self.store.home, own, observer)] = member
+            run = self._begin(member)
+            if isinstance(run, Member):
+                yield run
+            elif isinstance(run, _UnderWay):
+                others.append(member)
+            else:
+                executions[Execution(run, member.prepared, self.store.home, own, observer)] = member
         on_gpu = members[0].prepared.device.type == "cuda"
         workers = min(len(members), os.cpu_count() or 1) if on_gpu else 1
         for execution, error in execute_together(list(executions), self.size, workers):
@@ -208,6 +270,8 @@ class _Members:
         gc.collect()  # a run's parts refer to each other, and hold the device's memory while they wait to be collected
         if self.stop():
             raise Interrupted("stopped on request")
+        for member in others:  # somebody else had begun them
+            yield self._run_alone(member)
 
 
 def alike(schemes: Sequence[Scheme], size: int) -> Iterator[list[Scheme]]:
@@ -235,26 +299,35 @@ def require_runnable(study: Study, source: str) -> None:
 
 
 @dataclass(frozen=True)
+class _UnderWay:
+    """Somebody else is at work on a member, as this run."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
 class _Unfinished:
-    """A member with work left to do; `twins` are the runs of its scheme so far."""
+    """A member with work left to do."""
 
     study: str
     scheme: Scheme
     prepared: Prepared
-    twins: Sequence[Run]
 
-    def begin(self, store: Store, device: str) -> Run:
+    def twins(self, store: Store) -> Twins:
+        """What has become of its scheme so far."""
+        return Twins.of(self.scheme.fingerprint(), self.prepared, store)
+
+    def begin(self, store: Store, device: str, unfinished: Run | None) -> Run:
         """The run to go on with, or a new one."""
-        unfinished = next((run for run in self.twins if run.status() in ("interrupted", "crashed")), None)
         if unfinished is None:
             return new_run(store, self.scheme, device, study=self.study)
         prepare_to_resume(unfinished)
+        mark_starting(unfinished, device)
         return unfinished
 
-    def run_alone(self, store: Store, device: str, stop: StopRequest, display: Display) -> Member:
-        run = self.begin(store, device)
+    def run_alone(self, run: Run, home: Path, stop: StopRequest, display: Display) -> Member:
         try:
-            return Member(self.scheme, execute(run, self.prepared, store.home, stop, display), reused=False)
+            return Member(self.scheme, execute(run, self.prepared, home, stop, display), reused=False)
         except (Interrupted, BadInput):
             raise
         except LctuiError as error:
@@ -276,12 +349,4 @@ def comparable(scheme: Scheme, twins: list[Run], home: Path, device: str, source
         BadInput: the net or the data is not to be had.
     """
     prepared = replace(prepare(scheme, home, "cpu", source), device=pick_device(device))
-    return [run for run in twins if _same(run, prepared)]
-
-
-def _same(run: Run, prepared: Prepared) -> bool:
-    """Would this run's numbers be those of a new one?"""
-    meta = run.read("meta.json")
-    now = {"c_step_version": C_STEP_VERSION, "training_version": TRAINING_VERSION, "device": str(prepared.device)}
-    now |= {"data_sha256": prepared.data.digest, "code_sha256": prepared.code_digest}
-    return all(meta.get(name) == value for name, value in now.items())
+    return [run for run in twins if would_equal(run, prepared)]

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from lctui.errors import BadInput, Exit, LctuiError
 from lctui.execution import Nobody, execute, logging_to
+from lctui.headless.output import say
 from lctui.prepare import prepare
-from lctui.runs.locks import Lock
+from lctui.runs.formats import TooNew
+from lctui.runs.locks import Lock, Taken
 from lctui.runs.status import StatusFile
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run
@@ -34,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             prepared = prepare(run.scheme(), options.home, options.device, str(run.file("scheme.json")))
             execute(run, prepared, options.home, stop, Nobody())
+        except (Taken, TooNew) as error:
+            _say(error)  # nothing in the folder is this worker's to write
+            return error.exit_code
         except BadInput as error:
             _report_bad_start(run, error)
             return error.exit_code
@@ -43,12 +48,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report_bad_start(run: Run, error: BadInput) -> None:
-    """A run that could not even begin says why, unless another worker has it."""
+    """A run that could not even begin says why, in its folder unless another worker has it or nobody can."""
     lock = Lock(run.file("lock"))
-    if lock.acquire():
+    try:
+        mine = lock.acquire()
+    except BadInput:
+        mine = False
+    if not mine:
+        _say(error)
+    else:
         with lock, logging_to(run):
             logger.error("%s", error)
             StatusFile(run.file("status.json")).close("failed", "; ".join(error.lines()))
+
+
+def _say(error: BadInput) -> None:
+    for line in error.lines():
+        say(line)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,8 @@ class Trial:
             `writes`: how many there were, `error`: what it said, both unless it was killed.
         """
         self.outcome.unlink(missing_ok=True)
+        if self.run is not None and self.run.status() == "finished":
+            return {"error": None}
         process = _started(_work, self.home, fault, self.outcome, self.ledger)
         process.join(seconds)
         process.kill()

@@ -32,7 +32,7 @@ from lctui.console.screens.base import ConsoleScreen
 from lctui.console.screens.help import HelpScreen, key_groups
 from lctui.console.screens.home import HomeScreen
 from lctui.console.settings import load_settings, save_settings
-from lctui.errors import LctuiError
+from lctui.errors import BadInput, LctuiError
 from lctui.runs import control
 from lctui.runs.index import RunIndex
 from lctui.runs.process import module_command, module_environment
@@ -168,7 +168,8 @@ class Console(OrderedKeys):
         """Shows one run."""
         from lctui.console.screens.run import RunScreen
 
-        self.push_screen(RunScreen(run_id))
+        if self._are_known([run_id]):
+            self.push_screen(RunScreen(run_id))
 
     def open_editor(self, scheme: dict[str, Any] | None = None, path: Path | None = None) -> None:
         """Edits a scheme: this one, the one in a file, or a new one."""
@@ -180,7 +181,18 @@ class Console(OrderedKeys):
         """Compares runs."""
         from lctui.console.screens.compare import CompareScreen
 
-        self.push_screen(CompareScreen(run_ids))
+        if self._are_known(run_ids):
+            self.push_screen(CompareScreen(run_ids))
+
+    def _are_known(self, run_ids: Sequence[str]) -> bool:
+        """Can these runs be read?  Says so of the first that a newer lctui wrote."""
+        try:
+            for run_id in run_ids:
+                self.run_of(run_id).require_known()
+        except BadInput as error:
+            self.say(str(error), "error")
+            return False
+        return True
 
     # Runs
 

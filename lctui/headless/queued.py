@@ -31,9 +31,16 @@ def queue_study(
     Raises:
         BadInput: the net or the data is not to be had, or the home cannot be written to.
     """
+    with store.beginning():
+        works = _to_do(study, store, comparable, say)
+        return Queue(store).add(works, device, study.name)
+
+
+def _to_do(study: Study, store: Store, comparable: Comparable, say: Callable[[str], None]) -> list[Scheme | Run]:
     known: dict[str, list[Run]] = {}
     for run in store.all():
-        known.setdefault(str(run.read("meta.json").get("fingerprint")), []).append(run)
+        if run.is_known():
+            known.setdefault(str(run.read("meta.json").get("fingerprint")), []).append(run)
     works: dict[str, Scheme | Run] = {}
     for scheme in study.schemes:
         fingerprint, name = scheme.fingerprint(), printable(scheme.name)
@@ -46,7 +53,7 @@ def queue_study(
             works[fingerprint] = twin or scheme
         else:
             say(f"{name}: {'already done' if status == 'finished' else status}: run {twin.id}")
-    return Queue(store).add(list(works.values()), device, study.name)
+    return list(works.values())
 
 
 def _twin(scheme: Scheme, twins: list[Run], comparable: Comparable) -> Run | None:

@@ -11,7 +11,7 @@ from typing import Any
 from lctui.errors import BadInput, RunFailed
 from lctui.runs import atomic
 from lctui.runs.locks import is_held
-from lctui.runs.status import AT_WORK, HEARTBEAT_SECONDS, Status, starting
+from lctui.runs.status import AT_WORK, HEARTBEAT_SECONDS, Status, silence, starting
 from lctui.runs.store import Run
 
 STOP_TIMEOUT_SECONDS = 120.0
@@ -23,6 +23,7 @@ def ask_to_stop(run: Run) -> None:
     Raises:
         BadInput: it is not running.
     """
+    run.require_known()
     status = run.status()
     if status not in AT_WORK:
         raise BadInput.one("", run.id, f"is not running: {status}")
@@ -40,7 +41,8 @@ def request_stop(run: Run, timeout: float = STOP_TIMEOUT_SECONDS) -> Status:
     deadline = time.monotonic() + timeout
     while is_held(run.file("lock")) or run.status() == "starting":
         if time.monotonic() > deadline:
-            raise RunFailed(f"{run.id} has not stopped after {timeout:.0f} s; the request stands")
+            why = f": {_silence(run)}" if run.status() == "stalled" else ""
+            raise RunFailed(f"{run.id} has not stopped after {timeout:.0f} s; the request stands{why}")
         time.sleep(HEARTBEAT_SECONDS / 5)
     return run.status()
 
@@ -60,13 +62,20 @@ def prepare_to_resume(run: Run) -> None:
     """Withdraws a request to stop that a dead worker never met.
 
     Raises:
-        BadInput: the run is finished, queued or running.
+        BadInput: the run is finished, queued or running, or a newer lctui wrote it.
     """
+    run.require_known()
     status = run.status()
     if status == "finished":
         raise BadInput.one("", run.id, f"is finished; `lctui show {run.id}` shows its result")
     if status == "queued":
         raise BadInput.one("", run.id, "is queued; `lctui queue` shows its place")
+    if status == "stalled":
+        raise BadInput.one("", run.id, f"is stalled: {_silence(run)}")
     if status in AT_WORK:
         raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
     run.file("stop").unlink(missing_ok=True)
+
+
+def _silence(run: Run) -> str:
+    return silence(run.read("status.json"), run.file("lock"))

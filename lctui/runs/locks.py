@@ -1,15 +1,30 @@
 """Locks that die with their process.
 
 Owns advisory file locks (flock): the kernel releases them however the holder ends, so there are no stale locks to
-clean up on one host.
+clean up on one host.  On a file system that has no locks, some networks', a claim stands in for one (`claims`).
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+
+from lctui.errors import BadInput
+from lctui.runs.claims import Claim, claim_of, clear_stale, counts
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+"""What a file system answers that knows no locks."""
+
+POLL_SECONDS = 0.1
+
+
+class Taken(BadInput):
+    """Somebody else is at work on what was to be locked."""
 
 
 class Lock:
@@ -18,36 +33,62 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
+        self._claim: Claim | None = None
 
     def acquire(self) -> bool:
-        """Takes the lock if nobody has it; says whether it did."""
+        """Takes the lock if nobody has it; says whether it did.
+
+        Raises:
+            BadInput: nobody could take it: the file cannot be opened for writing, say.
+        """
+        return self._acquire(_take)
+
+    def wait(self) -> None:
+        """Takes the lock as soon as nobody else has it; raises as `acquire` does."""
+        while not self._acquire(_wait):
+            time.sleep(POLL_SECONDS)  # somebody has a claim, which wakes nobody up
+
+    def _acquire(self, take: Callable[[int], bool]) -> bool:
+        try:
+            return self._taken(take)
+        except OSError as error:
+            raise BadInput.one(str(self.path), "", f"cannot be locked: {error.strerror or error}") from None
+
+    def _taken(self, take: Callable[[int], bool]) -> bool:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            taken = _take(descriptor)
-        except OSError:
+            # A claim counts here too: whoever made it sees no locks where this process does.
+            taken = take(descriptor) and clear_stale(claim_of(self.path))
+        except OSError as error:
             os.close(descriptor)
-            raise
+            if error.errno not in NO_LOCKS:
+                raise
+            claim = Claim(self.path)
+            self._claim = claim if claim.take() else None
+            return self._claim is not None
         if taken:
             self._descriptor = descriptor
         else:
             os.close(descriptor)
         return taken
 
-    def wait(self) -> None:
-        """Takes the lock as soon as nobody else has it."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+    @property
+    def is_claim(self) -> bool:
+        """Is it held by a claim, on a file system without locks?"""
+        return self._claim is not None
+
+    def is_lost(self) -> bool:
+        """Has somebody else taken it over, as they may when this machine has slept?  Only claims get lost."""
+        return self._claim is not None and self._claim.is_lost()
 
     def release(self) -> None:
         """Gives the lock back; harmless when it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+        if self._claim is not None:
+            self._claim.give_back()
+            self._claim = None
 
     def __enter__(self) -> Lock:
         return self
@@ -59,18 +100,20 @@ class Lock:
 
 
 def is_held(path: Path) -> bool:
-    """Does a living process hold the lock?  Not as far as anybody knows where the file system has no locks."""
+    """Does a living process hold the lock?"""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         # A shared request disturbs no other reader and is refused only by a holder.
-        return not _try(descriptor, fcntl.LOCK_SH)
-    except OSError:  # ENOLCK, say, on a network's file system
-        return False
+        if not _try(descriptor, fcntl.LOCK_SH):
+            return True
+    except OSError:
+        pass  # no locks here, so far as one can see: claims then
     finally:
         os.close(descriptor)
+    return counts(claim_of(path))
 
 
 def _take(descriptor: int) -> bool:
@@ -81,6 +124,12 @@ def _take(descriptor: int) -> bool:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.sched_yield()
+    return True
+
+
+def _wait(descriptor: int) -> bool:
+    """Takes the lock once nobody holds it."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     return True
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lctui.errors import BadInput
 from lctui.runs import atomic
 from lctui.runs.control import mark_starting, prepare_to_resume, remember_device
+from lctui.runs.formats import require_known
 from lctui.runs.locks import Lock, is_held
 from lctui.runs.process import launch, require_device_name
 from lctui.runs.status import AT_WORK, words
@@ -177,8 +178,9 @@ class Queue:
         """Sees to it that every lane with something to do has a dispatcher; for consoles at their start.
 
         Raises:
-            BadInput: the home cannot be written to.
+            BadInput: the home cannot be written to, or a newer lctui keeps its queue.
         """
+        self._require_known()
         order, home = self._read(), self.store.home.absolute()
         for lane in dict.fromkeys(entry.device for entry in order.waiting + order.taken):
             # Too many do no harm: one without the lane's lock leaves again.
@@ -266,7 +268,7 @@ class Queue:
         return order
 
     def _is_queued(self, run_id: str) -> bool:
-        return _said(self._run(run_id)) == "queued"
+        return _is_queued(self._run(run_id))
 
     def _queued_runs(self, fresh: bool) -> list[Run]:
         """All queued runs, oldest first; folders are looked through again only after some came or went."""
@@ -275,12 +277,12 @@ class Queue:
         except OSError:
             return []
         if fresh or changed != self._scanned[0]:
-            runs = [run for run in self.store.folders() if _said(run) == "queued"]
+            runs = [run for run in self.store.folders() if _is_queued(run)]
             runs.sort(key=lambda run: (str(run.read("meta.json").get("created", "")), run.id))
             # A folder that comes within the clock's tick would leave the same time: a young one is not trusted.
             old = time.time_ns() - changed > 2_000_000_000
             self._scanned = (changed if old else -1, runs)
-        return [run for run in self._scanned[1] if _said(run) == "queued"]
+        return [run for run in self._scanned[1] if _is_queued(run)]
 
     def _write(self, order: _Order) -> None:
         entries = {"order": list(map(asdict, order.waiting)), "taken": list(map(asdict, order.taken))}
@@ -292,7 +294,13 @@ class Queue:
             lock = Lock(self.store.home / "queue.lock")
             lock.wait()
             with lock:
+                self._require_known()
                 yield
+
+    def _require_known(self) -> None:
+        """Raises TooNew where a newer lctui keeps the queue: changing it here would lose what that one knows."""
+        said = atomic.read_json(self._file)
+        require_known(str(self._file), said if isinstance(said, dict) else {}, "version", VERSION)
 
 
 def lane_of(device: str) -> str:
@@ -330,6 +338,11 @@ def _lane_at_work(run: Run) -> str:
 def _said(run: Run) -> Any:
     """What the status file says, whether or not it still holds."""
     return run.read("status.json").get("state")
+
+
+def _is_queued(run: Run) -> bool:
+    """Is it for this queue?  What a newer lctui has queued, that one starts."""
+    return _said(run) == "queued" and run.is_known()
 
 
 def _say(run: Run, state: Literal["queued", "interrupted"]) -> None:

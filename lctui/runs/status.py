@@ -6,8 +6,9 @@ cannot say so; the lock it no longer holds does.
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event as Flag
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from lctui.runs import atomic
 from lctui.runs.locks import is_held
 from lctui.runs.log import finite, now
-from lctui.runs.process import this_process
+from lctui.runs.process import start_time, this_process
 
 State = Literal["queued", "starting", "running", "finished", "failed", "diverged", "interrupted"]
 Status = State | Literal["crashed", "stalled"]
@@ -104,6 +105,10 @@ class StatusFile:
         with self._mutex:
             atomic.write_json(self.path, record, durable=self.state != "running")
 
+    def fall_silent(self) -> None:
+        """Writes no more: the file is somebody else's."""
+        self._done.set()
+
     def close(self, state: State, error: str | None = None) -> None:
         """Writes the last status and ends the heartbeat."""
         self._done.set()
@@ -116,10 +121,39 @@ class StatusFile:
         while not self._done.wait(HEARTBEAT_SECONDS):
             try:
                 self.on_beat()
-                self.write()
+                if not self._done.is_set():
+                    self.write()
             except OSError:
                 # A full disk or a removed folder: training decides what to do about it, not the heartbeat.
                 continue
+
+
+def is_silent(file: Path, age: float) -> bool:
+    """Has nothing been heard of the worker for long, if its last words are `age` seconds old by its own clock?
+
+    Clocks of two machines differ, and are set: by the clock that dates the file, too, they must be old.  Words of the
+    future are from before a clock was set back, and tell as little.
+    """
+    if not abs(age) > STALLED_AFTER_SECONDS:
+        return False
+    try:
+        return abs(time.time() - file.stat().st_mtime) > STALLED_AFTER_SECONDS
+    except OSError:
+        return True
+
+
+def silence(status: Mapping[str, Any], lock: Path | None = None) -> str:
+    """What a person should know of a stalled worker, from its status file: who it is, since when, what to do.
+
+    `lock` is the lock's file; without it, it is described.
+    """
+    host, pid = status.get("host"), status.get("pid")
+    since = f"its worker, process {pid} on {host}, has not been heard of since {status.get('heartbeat')}"
+    if host != socket.gethostname():
+        return f"{since}; if that machine is dead, delete {lock or 'the file `lock` in its folder'} and resume"
+    if type(pid) is not int or start_time(pid) != status.get("started"):
+        return f"{since} and is gone, but something that it started holds the run's lock"
+    return f"{since} but lives; if it does not go on, `kill -9 {pid}`, and resume"
 
 
 def derive(folder: Path) -> Status:
@@ -131,7 +165,7 @@ def derive(folder: Path) -> Status:
     # nan, which is neither young nor old, where there is no heartbeat.
     age = time.time() - finite(status.get("heartbeat_unix"))
     if held:
-        return "stalled" if age > STALLED_AFTER_SECONDS else "running"
+        return "stalled" if is_silent(folder / "status.json", age) else "running"
     state = status.get("state")
     if state in ("queued", "finished", "failed", "diverged", "interrupted"):
         return state

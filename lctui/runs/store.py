@@ -11,8 +11,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -22,8 +22,10 @@ import platformdirs
 
 from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
+from lctui.runs.formats import FORMAT, is_newer, require_known
+from lctui.runs.locks import Lock
 from lctui.runs.log import finite, now, read_events
-from lctui.runs.status import AT_WORK, Status, derive, words
+from lctui.runs.status import AT_WORK, Status, derive, silence, words
 
 if TYPE_CHECKING:
     from lctui.scheme import Scheme
@@ -67,11 +69,20 @@ class Run:
         """The scheme that the run was started with.
 
         Raises:
-            BadInput: the file is not a valid scheme.
+            BadInput: the file is not a valid scheme, or a newer lctui wrote the folder.
         """
         from lctui.scheme import Scheme  # a list of runs is there before the models are built
 
+        self.require_known()
         return Scheme.load(self.folder / "scheme.json")
+
+    def is_known(self) -> bool:
+        """Is the folder in a format that this code knows?"""
+        return not is_newer(self.read("meta.json"))
+
+    def require_known(self) -> None:
+        """Raises TooNew if a newer lctui wrote the folder."""
+        require_known(self.id, self.read("meta.json"))
 
     def summary(self) -> dict[str, Any]:
         """What a list of runs shows, JSON-ready."""
@@ -101,7 +112,7 @@ def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]])
         "mu": _number(progress, "mu"),
         **{name: _number(final if name in final else progress, name) for name in fields},
         "eta_seconds": _number(progress, "eta_seconds"),
-        "error": _text(said, "error"),
+        "error": silence(said) if status == "stalled" else _text(said, "error"),
     }
 
 
@@ -142,7 +153,7 @@ class Store:
         try:
             draft.mkdir(parents=True)
             atomic.write_json(draft / "scheme.json", scheme.dump())
-            atomic.write_json(draft / "meta.json", {"created": now(), **meta})
+            atomic.write_json(draft / "meta.json", {"format": FORMAT, "created": now(), **meta})
             atomic.write_json(draft / "status.json", words(state))
             while (folder := self.runs_folder / new_id(scheme.name)).exists():
                 continue
@@ -153,6 +164,21 @@ class Store:
                 raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
             raise
         return Run(folder)
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Whoever looks whether a scheme has a run already, and else makes one, does both in here: no two at once.
+
+        Raises:
+            BadInput: the home cannot be written to.
+        """
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
+        with Lock(self.home / "runs.lock") as lock:
+            lock.wait()
+            yield
 
     def folders(self) -> list[Run]:
         """Every run, in no order."""
@@ -191,11 +217,13 @@ class Store:
         """Deletes a run that is not running; a queued one is for `Queue.remove`, which sees that it is not started.
 
         Raises:
-            BadInput: it is running, or queued, or cannot be taken away.
+            BadInput: it is running, or queued, or cannot be taken away, or a newer lctui wrote it.
         """
+        run.require_known()
         status = run.status()
         if status in (*AT_WORK, "queued"):
-            raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
+            why = silence(run.read("status.json")) if status == "stalled" else f"`lctui stop {run.id}` first"
+            raise BadInput.one("", run.id, f"is {status}; {why}")
         # Out of sight first, so that nobody opens a half-deleted run.
         try:
             run.folder.rename(run.folder.with_name(f".removed-{run.id}-{secrets.token_hex(4)}"))

@@ -1,7 +1,7 @@
 """What a home remembers of a study: its file's content as it was run, and which run came out of each scheme.
 
-Owns `HOME/studies/`, a file a study, replaced whole.  The runs themselves know nothing of it; without a record, a
-study's runs are found by their schemes.
+Owns `HOME/studies/`: a file a study, replaced whole and only under the folder's lock, and the lock of each study that
+is being run.  The runs themselves know nothing of it; without a record, a study's runs are found by their schemes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 from lctui.errors import BadInput, nearest
 from lctui.runs import atomic
+from lctui.runs.formats import require_known
+from lctui.runs.locks import Lock
 from lctui.runs.log import now
 from lctui.runs.store import slug_of
 from lctui.scheme import Scheme
@@ -32,31 +34,42 @@ class StudyRecord:
 
     @classmethod
     def open(cls, home: Path, study: Study) -> StudyRecord:
-        """The record of a study that is about to run; what an earlier study of that name left is kept if it fits."""
-        path = _folder(home) / _file_name(study.name)
-        record = cls(path, study, _runs(atomic.read_json(path)))
-        record._write()
+        """The record of a study that is about to run; what an earlier study of that name left is kept if it fits.
+
+        Raises:
+            BadInput: a newer lctui wrote it, or nothing can be written there.
+        """
+        record = cls(_folder(home) / _file_name(study.name), study)
+        record.path.parent.mkdir(parents=True, exist_ok=True)
+        record._write({})
         return record
 
-    def add(self, scheme: Scheme, result: Mapping[str, Any]) -> None:
-        """Remembers the run of a scheme, by its result."""
-        self.runs[scheme.fingerprint()] = str(result["id"])
-        self._write()
+    @property
+    def lock(self) -> Lock:
+        """Whoever has this lock runs the study."""
+        return Lock(self.path.with_suffix(".lock"))
 
-    def _write(self) -> None:
+    def add(self, scheme: Scheme, result: Mapping[str, Any]) -> None:
+        """Remembers the run of a scheme, by its result; raises as `open` does."""
+        self._write({scheme.fingerprint(): str(result["id"])})
+
+    def _write(self, more: Mapping[str, str]) -> None:
+        """Writes the file with further runs, beside those that others have written meanwhile."""
         study = {"study": self.study.name, "source": str(Path(self.study.source).absolute()), "file": self.study.raw}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(self.path, {"version": VERSION, "updated": now(), **study, "runs": self.runs})
+        with Lock(self.path.with_name("lock")) as lock:
+            lock.wait()
+            self.runs = {**_runs(_known(self.path)), **more}
+            atomic.write_json(self.path, {"version": VERSION, "updated": now(), **study, "runs": self.runs})
 
 
 def find_record(home: Path, name: str) -> StudyRecord:
     """The record of the study of that name.
 
     Raises:
-        BadInput: there is none, or its content is no study any more.
+        BadInput: there is none, its content is no study any more, or a newer lctui wrote it.
     """
     path = _folder(home) / _file_name(name)
-    record = atomic.read_json(path)
+    record = _known(path)
     if not isinstance(record, dict) or "file" not in record:
         guess = nearest(name, studies(home))
         hint = f"; did you mean {guess!r}?" if guess else ""
@@ -68,6 +81,13 @@ def studies(home: Path) -> list[str]:
     """The names of this home's studies."""
     records = [atomic.read_json(path) for path in sorted(_folder(home).glob("*.json"))]
     return [record["study"] for record in records if isinstance(record, dict) and isinstance(record.get("study"), str)]
+
+
+def _known(path: Path) -> Any:
+    """The content of a record's file; raises TooNew if a newer lctui wrote it."""
+    record = atomic.read_json(path)
+    require_known(str(path), record if isinstance(record, dict) else {}, "version", VERSION)
+    return record
 
 
 def _runs(record: Any) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lctui.errors import BadInput
+from lctui.runs.formats import TooNew
 from lctui.runs.store import Run, Store
 from lctui.runs.study_record import find_record
 from lctui.scheme.study import Row, Stage, Study, best_candidate, load_file
@@ -69,7 +70,7 @@ def open_study(name: str, store: Store, overrides: dict[str, Any] | None = None)
     """The study of that name in a home, as it was last run, or the one in a file, with fields overridden.
 
     Raises:
-        BadInput: no such study, a file with problems, or a scheme where a study is wanted.
+        BadInput: no such study, a file with problems, a scheme where a study is wanted, or runs of a newer lctui.
     """
     path = Path(name)
     if path.suffix != ".json" and not path.is_file():
@@ -80,6 +81,8 @@ def open_study(name: str, store: Store, overrides: dict[str, Any] | None = None)
         raise BadInput.one(name, "", "is a scheme, not a study; export its runs by their ids")
     try:
         known = find_record(store.home, loaded.name).runs
+    except TooNew:
+        raise
     except BadInput:
         known = {}  # run under another name, if at all: its runs are found by their schemes
     return study_runs(loaded, store, known)
@@ -130,4 +133,7 @@ def _candidates(stage: Stage, store: Store, known: Mapping[str, str]) -> list[Ca
 def _finished(scheme: Scheme, store: Store, known: Mapping[str, str]) -> Run | None:
     fingerprint = scheme.fingerprint()
     runs = [Run(store.runs_folder / known[fingerprint])] if fingerprint in known else []
-    return next((run for run in [*runs, *store.twins(fingerprint)] if run.status() == "finished"), None)
+    found = next((run for run in [*runs, *store.twins(fingerprint)] if run.status() == "finished"), None)
+    if found is not None:
+        found.require_known()
+    return found

@@ -10,6 +10,7 @@ from threading import Event, Thread
 
 import pytest
 
+from lctui.errors import BadInput
 from lctui.runs.locks import Lock, is_held
 from tests.runs.children import HOLD, child, kill
 
@@ -104,9 +105,10 @@ def test_of_many_who_begin_at_once_one_wins(tmp_path: Path) -> None:
             lock.release()
 
 
-def test_a_file_system_without_locks_breaks_nobody_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_where_there_are_no_locks_a_claim_holds(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(descriptor: int, kind: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(code, os.strerror(code))
 
     file = tmp_path / "lock"
     file.touch()
@@ -114,9 +116,23 @@ def test_a_file_system_without_locks_breaks_nobody_who_asks(tmp_path: Path, monk
     assert not is_held(file)
     free = os.dup(0)
     os.close(free)
-    for take in (Lock(file).acquire, Lock(file).wait):
-        with pytest.raises(OSError, match="lock"):
-            take()
+    for take in ("acquire", "wait"):
+        lock, other = Lock(file), Lock(file)
+        assert getattr(lock, take)() is not False
+        assert lock.is_claim and is_held(file) and not other.acquire()
+        lock.release()
+        assert not is_held(file)
     after = os.dup(0)
     os.close(after)
     assert after == free, "no descriptor is left open"
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_lock_that_nobody_could_take_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    missing = tmp_path / "missing" / "lock"
+    for file, why in ((tmp_path / "lock", "Is a directory"), (missing, "No such file or directory")):
+        for take in (Lock(file).acquire, Lock(file).wait):
+            with pytest.raises(BadInput) as caught:
+                take()
+            assert caught.value.lines() == [f"{file}: cannot be locked: {why}"]

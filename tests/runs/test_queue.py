@@ -302,7 +302,7 @@ DAMAGE: list[tuple[str, Callable[[list[dict[str, str]]], str]]] = [
     ("a torn file", lambda order: json.dumps({"version": 1, "order": order})[:-30]),
     ("empty", lambda order: ""),
     ("a list", lambda order: json.dumps(order)),
-    ("of another version", lambda order: json.dumps({"version": 2, "order": order[::-1]})),
+    ("of another version", lambda order: json.dumps({"version": 0, "order": order[::-1]})),
     ("other types", lambda order: json.dumps({"version": 1, "order": {"id": 3}, "taken": 4})),
     (
         "other items",

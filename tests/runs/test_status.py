@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from pathlib import Path
 from threading import Event
@@ -10,14 +12,20 @@ from typing import Any
 
 import pytest
 
+from lctui.errors import BadInput
 from lctui.runs import atomic, status
+from lctui.runs.control import prepare_to_resume
 from lctui.runs.locks import Lock
+from lctui.runs.process import start_time
 from lctui.runs.status import Progress, StatusFile, derive
+from lctui.runs.store import Run
 from tests.runs.children import HOLD, child, kill
 
 
 def say(folder: Path, state: Any, age: float = 0.0, **fields: Any) -> None:
-    atomic.write_json(folder / "status.json", {"state": state, "heartbeat_unix": time.time() - age} | fields)
+    then = time.time() - age
+    atomic.write_json(folder / "status.json", {"state": state, "heartbeat_unix": then} | fields)
+    os.utime(folder / "status.json", (then, then))
 
 
 @pytest.mark.parametrize("state", ["queued", "finished", "failed", "diverged", "interrupted"])
@@ -40,6 +48,39 @@ def test_a_worker_that_lives_but_is_silent_has_stalled(tmp_path: Path) -> None:
         assert derive(tmp_path) == "stalled"
         say(tmp_path, "running", age=status.STALLED_AFTER_SECONDS - 30)
         assert derive(tmp_path) == "running"
+
+
+@pytest.mark.parametrize("ahead", [-1e6, 1e6])
+def test_a_worker_whose_clock_differs_has_not_stalled(ahead: float, tmp_path: Path) -> None:
+    """The file that it writes every second is young by the clock that dates files."""
+    with child(HOLD, tmp_path / "lock"):
+        say(tmp_path, "running", age=-ahead)
+        os.utime(tmp_path / "status.json")
+        assert derive(tmp_path) == "running"
+        say(tmp_path, "running", age=-ahead)  # silent since before a clock was set
+        assert derive(tmp_path) == "stalled"
+
+
+def test_of_a_stalled_worker_is_said_who_since_when_and_what_to_do(tmp_path: Path) -> None:
+    """A pid alone says nothing: a process that lives but began at another time is not the worker."""
+    since = "has not been heard of since 2026-01-02T03:04:05Z"
+    run = Run(tmp_path / "abcd")
+    run.folder.mkdir()
+    with child(HOLD, run.file("lock")) as process:
+        own = {"pid": process.pid, "started": start_time(process.pid), "host": socket.gethostname()}
+        for who, what in (
+            ({"host": "far"}, f"on far, {since}; if that machine is dead, delete {run.file('lock')} and resume"),
+            ({}, f"on {own['host']}, {since} but lives; if it does not go on, `kill -9 {process.pid}`, and resume"),
+            ({"started": "1"}, f"on {own['host']}, {since} and is gone, but something that it started holds"),
+        ):
+            say(run.folder, "running", age=1e4, **(own | {"heartbeat": "2026-01-02T03:04:05Z"} | who))
+            with pytest.raises(BadInput) as caught:
+                prepare_to_resume(run)
+            (line,) = caught.value.lines()
+            assert line.startswith(f"abcd: is stalled: its worker, process {process.pid} {what}")
+            assert since in run.summary()["error"]
+    assert derive(run.folder) == "crashed"
+    prepare_to_resume(run)
 
 
 def test_a_resumed_run_is_running_whatever_its_last_worker_said(tmp_path: Path) -> None:
