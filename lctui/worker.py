@@ -33,22 +33,28 @@ def main(arguments: list[str] | None = None) -> int:
     with stop.on_signals():
         try:
             prepared = prepare(run.scheme(), options.home, options.device, str(run.file("scheme.json")))
+        except LctuiError as error:
+            _report_bad_start(run, error)
+            return error.exit_code
+        try:
             execute(run, prepared, options.home, stop, Nobody())
         except BadInput as error:
             _report_bad_start(run, error)
             return error.exit_code
         except LctuiError as error:
-            return error.exit_code
+            return error.exit_code  # the run has said so
     return Exit.DONE
 
 
-def _report_bad_start(run: Run, error: BadInput) -> None:
+def _report_bad_start(run: Run, error: LctuiError) -> None:
     """A run that could not even begin says why, unless another worker has it."""
     lock = Lock(run.file("lock"))
     if lock.acquire():
         with lock, logging_to(run):
             logger.error("%s", error)
-            StatusFile(run.file("status.json")).close("failed", "; ".join(error.lines()))
+            StatusFile(run.file("status.json")).close(
+                "failed", "; ".join(error.lines() if isinstance(error, BadInput) else [str(error)])
+            )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lctui.learning.descent import Descent
 from lctui.learning.resident import Resident
+from lctui.memory import is_out_of_memory
 
 logger = logging.getLogger("lctui")
 
@@ -107,9 +108,9 @@ class CapturedBatches:
                         torch.cuda.set_sync_debug_mode("error")
                     self._batch(size)
                     self.place -= size
-        except torch.cuda.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             return str(error).partition("\n")[0]
         finally:
             torch.cuda.set_sync_debug_mode(mode)

@@ -60,7 +60,7 @@ def prepare_to_resume(run: Run) -> None:
     """Withdraws a request to stop that a dead worker never met.
 
     Raises:
-        BadInput: the run is finished, queued or running.
+        BadInput: the run is finished, queued or running, or has diverged.
     """
     status = run.status()
     if status == "finished":
@@ -69,4 +69,9 @@ def prepare_to_resume(run: Run) -> None:
         raise BadInput.one("", run.id, "is queued; `lctui queue` shows its place")
     if status in AT_WORK:
         raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
+    if status == "diverged":
+        # The checkpoint is good; but what is computed from it is what was computed before.
+        why = run.read("status.json").get("error") or "it left the finite numbers"
+        rule = "the same numbers would do so again: change that setting and start a new run"
+        raise BadInput.one("", run.id, f"has diverged ({why}); {rule}")
     run.file("stop").unlink(missing_ok=True)

@@ -96,8 +96,15 @@ def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]])
         "mu": _number(progress, "mu"),
         **{name: _number(final if name in final else progress, name) for name in fields},
         "eta_seconds": _number(progress, "eta_seconds"),
-        "error": _text(said, "error"),
+        "error": _text(said, "error") or (_last_words(run_id, progress) if status == "crashed" else None),
     }
+
+
+def _last_words(run_id: str, progress: dict[str, Any]) -> str:
+    """What may be said for a worker that could not: whoever runs out of the system's memory is killed by it."""
+    step = _number(progress, "step")
+    where = f"LC step {step:g}" if step else "its last checkpoint"
+    return f"its process ended without a word: killed, or out of memory; `lctui resume {run_id}` goes on from {where}"
 
 
 def _object(value: dict[str, Any], name: str) -> dict[str, Any]:
