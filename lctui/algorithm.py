@@ -103,7 +103,8 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
     lc, w = problem.scheme.lc, problem.net.w
     if state.theta is None or state.lam is None:
         state.lam = torch.zeros_like(w)
-        state.theta, delta = _compressed(problem, w, lc.mu.at(0), None, "direct compression")
+        with memory_for("in direct compression", _C_STEP_ADVICE):
+            state.theta, delta = _compressed(problem, w, lc.mu.at(0), None, "direct compression")
         yield DirectCompression(**asdict(_errors(problem, delta)), **size(problem, state.theta))
     else:
         delta = _delta(problem, state.theta)
@@ -112,12 +113,15 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
         mu = lc.mu.at(k)
 
         # L step: w ← argmin L(w) + μ/2 ‖w − Δ(Θ) − λ/μ‖²
-        penalty = Penalty(mu * problem.has_task, delta + state.lam / mu)
+        with memory_for("for the L step", _L_STEP_ADVICE):
+            penalty = Penalty(mu * problem.has_task, delta + state.lam / mu)
         yield from _l_step(problem, state, k, mu, penalty)
 
         # C step: Θ ← argmin ‖(w − λ/μ) − Δ(Θ)‖²
         started = time.perf_counter()
-        state.theta, delta = _compressed(problem, w - state.lam / mu, mu, state.theta, f"the C step of LC step {k + 1}")
+        with memory_for(f"in the C step of LC step {k + 1}", _C_STEP_ADVICE):
+            v = w - state.lam / mu
+            state.theta, delta = _compressed(problem, v, mu, state.theta, f"the C step of LC step {k + 1}")
         c_seconds = time.perf_counter() - started
 
         # multipliers: λ ← λ − μ(w − Δ(Θ))
@@ -126,7 +130,8 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
             state.lam = state.lam - mu * residual
             _require_finite(f"the multipliers of LC step {k + 1} are", _too_large(mu), state.lam)
 
-        step = _report(problem, state, k, mu, penalty, delta, residual, c_seconds)
+        with memory_for(f"for measuring LC step {k + 1}", _C_STEP_ADVICE):
+            step = _report(problem, state, k, mu, penalty, delta, residual, c_seconds)
         state.step, state.position, state.momentum, state.l_seconds = k + 1, Position(), None, 0.0
         state.converged = lc.tolerance is not None and step.relative_gap < lc.tolerance
         yield step
@@ -174,9 +179,8 @@ def _compressed(
 ) -> tuple[list[Compressed], Tensor]:
     """Θ and Δ(Θ) for the target v [P]."""
     _require_finite(f"the weights that {where} is for are", _too_large(mu), v)
-    with memory_for(f"in {where}", _C_STEP_ADVICE):
-        theta = _c_step(problem, v, mu, previous)
-        delta = _delta(problem, theta)
+    theta = _c_step(problem, v, mu, previous)
+    delta = _delta(problem, theta)
     _require_finite(f"the compressed weights of {where} are", _too_large(mu), delta)
     return theta, delta
 

@@ -52,9 +52,7 @@ def _report_bad_start(run: Run, error: LctuiError) -> None:
     if lock.acquire():
         with lock, logging_to(run):
             logger.error("%s", error)
-            StatusFile(run.file("status.json")).close(
-                "failed", "; ".join(error.lines() if isinstance(error, BadInput) else [str(error)])
-            )
+            StatusFile(run.file("status.json")).close("failed", "; ".join(str(error).splitlines()))
 
 
 if __name__ == "__main__":
