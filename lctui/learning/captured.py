@@ -63,8 +63,9 @@ class CapturedBatches:
         self.launched[-1].record()
 
     def forget(self) -> None:
-        """Gives back the memory that the graphs hold; the next batch captures anew."""
+        """Gives back the memory that the graphs hold, and what they read from; the next batch captures anew."""
         self.graphs.clear()
+        self.descent.forget()
 
     def _batch(self, size: int) -> None:
         index = self.order[self.place + torch.arange(size, device=self.order.device)]

@@ -7,6 +7,7 @@ member keeps its own penalty, learning rate and stop request; which batches ther
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -65,6 +66,7 @@ class Ensemble:
                 logger.warning("runs are trained one by one: %s", str(error).partition("\n")[0])
         # Here, where no traceback holds the stack any more, its memory can be had.
         self._stack = None
+        gc.collect()  # what failed may have left cycles
         if turns[0].trainer.net.device.type == "cuda":
             torch.cuda.empty_cache()
         return False

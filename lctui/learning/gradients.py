@@ -120,10 +120,10 @@ class Stacked:
         self.trained = {name: self.parameters[name].requires_grad_() for name in trained}
         gradients = net.views(grad)
         self.gradients = [gradients[name] for name in trained]
-        self.losses = torch.vmap(self._loss, in_dims=(0, None, None))
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        losses = self.losses(self.parameters, inputs, labels)
+        # Made here: kept, it would hold the stack in a cycle, and its memory beyond the stack's end.
+        losses = torch.vmap(self._loss, in_dims=(0, None, None))(self.parameters, inputs, labels)
         found = torch.autograd.grad(losses.sum(), list(self.trained.values()))
         self.grad.zero_()  # where parameters are frozen, too: penalty and momentum were added there
         for gradient, into in zip(found, self.gradients, strict=True):

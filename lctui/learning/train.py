@@ -192,7 +192,8 @@ class BatchesInOrder:
         self.place += size
 
     def forget(self) -> None:
-        """Nothing is kept between batches."""
+        """Gives back what is kept between epochs only to be quick."""
+        self.descent.forget()
 
 
 Batches = BatchesInOrder | CapturedBatches
