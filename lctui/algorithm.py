@@ -20,17 +20,22 @@ import torch
 from torch import Tensor
 
 from lctui.compression import Compressed, c_step
-from lctui.errors import Diverged
+from lctui.errors import Diverged, Interrupted
 from lctui.events import DirectCompression, Epoch, Step
 from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.evaluate import Errors, Splits, evaluate
+from lctui.learning.finite import is_finite, l_step_advice
 from lctui.learning.net import FlatNet
 from lctui.learning.train import Position, Stop, Trainer, Turn, never
+from lctui.memory import memory_for
 from lctui.scheme import Scheme
 from lctui.scheme.check import ResolvedTask
 from lctui.scheme.compressions import members
 from lctui.scheme.net import NetInfo
 from lctui.scheme.storage import dense_bits
+
+_L_STEP_ADVICE = "lower l_step.batch_size, use precision bfloat16, or take a smaller model"
+_C_STEP_ADVICE = "end other programs, or give the task fewer layers"
 
 
 @dataclass
@@ -45,6 +50,10 @@ class State:
     loss: float = math.nan
     l_seconds: float = 0.0
     converged: bool = False
+
+    def is_finite(self, w: Tensor) -> bool:
+        """Is all that evolves finite, w [P] included, so that it may be gone on from?"""
+        return is_finite(w, self.momentum, self.lam, self.position.loss_sum)
 
 
 @dataclass
@@ -69,14 +78,15 @@ class LCProblem:
     def trainer(self) -> Trainer:
         """What the L steps train with; made when the first asks for it: a C step alone needs none."""
         l_step = self.scheme.l_step
-        return Trainer(
-            self.net,
-            self.splits.train,
-            SgdSettings(l_step.batch_size, l_step.momentum, l_step.nesterov, precision=self.scheme.precision),
-            seed=self.scheme.seed,
-            stop=lambda: self.stop(),
-            on_batch=lambda done, total: self.on_batch(done, total),
-        )
+        with memory_for("for the L step", _L_STEP_ADVICE):
+            return Trainer(
+                self.net,
+                self.splits.train,
+                SgdSettings(l_step.batch_size, l_step.momentum, l_step.nesterov, precision=self.scheme.precision),
+                seed=self.scheme.seed,
+                stop=lambda: self.stop(),
+                on_batch=lambda done, total: self.on_batch(done, total),
+            )
 
 
 def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCompression | Epoch | Step | Turn]:
@@ -86,14 +96,15 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
     together; an epoch that nobody has trained by the time the loop goes on, it trains itself.
 
     Raises:
-        Interrupted: `problem.stop` said so; `state` stands after the last finished batch.
-        Diverged: the loss or the weights are not finite.
+        Interrupted: `problem.stop` said so; `state` stands after the last finished batch, all of it finite.
+        Diverged: the loss, the weights, the multipliers or the compressed weights are not finite.
+        OutOfMemory: there was not enough.
     """
     lc, w = problem.scheme.lc, problem.net.w
     if state.theta is None or state.lam is None:
         state.lam = torch.zeros_like(w)
-        state.theta = _c_step(problem, w, lc.mu.at(0), previous=None)
-        delta = _delta(problem, state.theta)
+        with memory_for("in direct compression", _C_STEP_ADVICE):
+            state.theta, delta = _compressed(problem, w, lc.mu.at(0), None, "direct compression")
         yield DirectCompression(**asdict(_errors(problem, delta)), **size(problem, state.theta))
     else:
         delta = _delta(problem, state.theta)
@@ -102,21 +113,25 @@ def learning_compression(problem: LCProblem, state: State) -> Iterator[DirectCom
         mu = lc.mu.at(k)
 
         # L step: w ← argmin L(w) + μ/2 ‖w − Δ(Θ) − λ/μ‖²
-        penalty = Penalty(mu * problem.has_task, delta + state.lam / mu)
+        with memory_for("for the L step", _L_STEP_ADVICE):
+            penalty = Penalty(mu * problem.has_task, delta + state.lam / mu)
         yield from _l_step(problem, state, k, mu, penalty)
 
         # C step: Θ ← argmin ‖(w − λ/μ) − Δ(Θ)‖²
         started = time.perf_counter()
-        state.theta = _c_step(problem, w - state.lam / mu, mu, previous=state.theta)
-        delta = _delta(problem, state.theta)
+        with memory_for(f"in the C step of LC step {k + 1}", _C_STEP_ADVICE):
+            v = w - state.lam / mu
+            state.theta, delta = _compressed(problem, v, mu, state.theta, f"the C step of LC step {k + 1}")
         c_seconds = time.perf_counter() - started
 
         # multipliers: λ ← λ − μ(w − Δ(Θ))
         residual = (w - delta) * problem.has_task
         if lc.method == "augmented_lagrangian":
             state.lam = state.lam - mu * residual
+            _require_finite(f"the multipliers of LC step {k + 1} are", _too_large(mu), state.lam)
 
-        step = _report(problem, state, k, mu, penalty, delta, residual, c_seconds)
+        with memory_for(f"for measuring LC step {k + 1}", _C_STEP_ADVICE):
+            step = _report(problem, state, k, mu, penalty, delta, residual, c_seconds)
         state.step, state.position, state.momentum, state.l_seconds = k + 1, Position(), None, 0.0
         state.converged = lc.tolerance is not None and step.relative_gap < lc.tolerance
         yield step
@@ -132,24 +147,42 @@ def _l_step(problem: LCProblem, state: State, k: int, mu: float, penalty: Penalt
     state.momentum = trainer.momentum
     while trainer.position.epoch < options.epochs:
         turn = Turn(trainer, lr, penalty)
+        where, hint = f"LC step {k + 1}, epoch {trainer.position.epoch + 1}", l_step_advice(lr, mu)
         try:
             yield turn
-            state.loss = turn.loss()
+            with memory_for("in the L step", _L_STEP_ADVICE):
+                state.loss = turn.loss()
+        except Interrupted:
+            # Only what is finite may be kept as the place to go on from.
+            loss = trainer.position.loss_sum
+            _require_finite(f"the loss or the weights in {where} are", hint, loss, problem.net.w, trainer.momentum)
+            raise
         finally:
             state.position = trainer.position
             state.l_seconds += turn.seconds
         epoch = state.position.epoch
-        _require_finite(problem, state.loss, f"LC step {k + 1}, epoch {epoch}", lr, mu)
+        _require_finite(f"the loss or the weights in {where} are", hint, state.loss, problem.net.w, trainer.momentum)
         yield Epoch(k + 1, epoch, options.epochs, mu, lr, state.loss, turn.seconds, turn.together)
 
 
-def _require_finite(problem: LCProblem, loss: float, where: str, lr: float, mu: float) -> None:
-    if math.isfinite(loss) and bool(problem.net.w.isfinite().all()):
-        return
-    raise Diverged(
-        f"the loss or the weights are no longer finite in {where}: lower l_step.lr (here {lr:g})"
-        + (f", or set l_step.clip_lr (1/μ = {1 / mu:g})" if lr > 1 / mu else "")
-    )
+def _require_finite(what: str, hint: str, *values: Tensor | float) -> None:
+    if not is_finite(*values):
+        raise Diverged(f"{what} no longer finite: {hint}")
+
+
+def _too_large(mu: float) -> str:
+    return f"lower lc.mu.factor or lc.mu.start (here μ = {mu:g}), or l_step.lr"
+
+
+def _compressed(
+    problem: LCProblem, v: Tensor, mu: float, previous: list[Compressed] | None, where: str
+) -> tuple[list[Compressed], Tensor]:
+    """Θ and Δ(Θ) for the target v [P]."""
+    _require_finite(f"the weights that {where} is for are", _too_large(mu), v)
+    theta = _c_step(problem, v, mu, previous)
+    delta = _delta(problem, theta)
+    _require_finite(f"the compressed weights of {where} are", _too_large(mu), delta)
+    return theta, delta
 
 
 def task_c_step(

@@ -24,6 +24,7 @@ from lctui.errors import RunFailed
 from lctui.learning.net import FlatNet
 from lctui.learning.reference import ReferenceState
 from lctui.learning.train import Position
+from lctui.memory import is_out_of_memory
 from lctui.runs import atomic
 from lctui.runs.formats import FORMAT, require_known
 from lctui.scheme import How
@@ -62,6 +63,8 @@ class Checkpoint:
                     json.loads(file.metadata()["lctui"]),
                 )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise  # the file may be whole
             raise _unusable(path, error) from error
 
 
@@ -118,6 +121,8 @@ def to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]]
     try:
         return _to_run(checkpoint, net)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _unusable("checkpoint.safetensors", error) from error
 
 

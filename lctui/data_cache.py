@@ -27,6 +27,7 @@ from torch import Tensor
 
 from lctui.data import DataSet, Split
 from lctui.input_files import data_files
+from lctui.memory import is_out_of_memory
 from lctui.runs import atomic
 from lctui.scheme import Data
 from lctui.scheme.net import BUILT_IN_DATA
@@ -55,12 +56,17 @@ class Entry:
         """The data set, mapped; None if it is not there.  What is damaged is removed.
 
         The mapping is private: whatever is written into the tensors never reaches the file.
+
+        Raises:
+            MemoryError, OSError, RuntimeError: there was no memory for it, which says nothing of the file.
         """
         try:
             if not self.file.is_file():
                 return None
             found = _read(self.file, self.identity)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise  # the file may be whole
             found = None
         with suppress(OSError):
             if found is None:

@@ -66,6 +66,10 @@ class RunFailed(LctuiError):
     """A run that cannot go on, for a reason that is not the user's input."""
 
 
+class OutOfMemory(RunFailed):
+    """There was no memory left for something."""
+
+
 class Diverged(LctuiError):
     """The loss or the weights stopped being finite."""
 

@@ -7,7 +7,7 @@ epoch that it wants trained to the next, so that several can train theirs togeth
 
 from __future__ import annotations
 
-import errno
+import json
 import logging
 import math
 import time
@@ -15,17 +15,19 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import torch
 
 from lctui import checkpoint, events, references
-from lctui.algorithm import LCProblem, State, compressed_state, learning_compression
-from lctui.errors import Diverged, Interrupted, LctuiError, RunFailed
+from lctui.advice import advice, advice_on_memory
+from lctui.algorithm import LCProblem, State, compressed_state, learning_compression, size
+from lctui.errors import Diverged, Interrupted, LctuiError, OutOfMemory, RunFailed, shown
 from lctui.export import artifact
 from lctui.learning.evaluate import evaluate
 from lctui.learning.net import FlatNet
 from lctui.learning.train import Turn
+from lctui.memory import is_out_of_memory, memory_for
 from lctui.prepare import Prepared, provenance
 from lctui.results import Kept, Numbers, measured, result_of
 from lctui.resuming import origin, require_same_origin
@@ -90,16 +92,6 @@ class Execution:
         self.scheme = prepared.scheme
         self.lock = Lock(run.file("lock"))
         self.status = StatusFile(run.file("status.json"), on_beat=self._look_for_stop)
-        self.net = FlatNet(prepared.module, prepared.device)
-        self.problem = LCProblem(
-            self.net,
-            prepared.info,
-            prepared.tasks,
-            prepared.splits,
-            self.scheme,
-            stop=stop,
-            on_batch=self._on_batch,
-        )
         self.state, self.kept = State(), Kept()
         self.phase = "reference"
         self.eta = Eta(self.scheme.reference.epochs)
@@ -107,6 +99,9 @@ class Execution:
         self.logger = logger.getChild(run.id)
         self.begun = time.monotonic()
         self.saved, self.save_seconds, self.together = -math.inf, 0.0, 1
+        self.turn: Turn | None = None
+        self.beside = 0
+        """How many other runs this process executes together with this one."""
 
     def turns(self) -> Generator[Turn | None, None, None]:
         """The whole run, epoch by epoch; each is trained when the next is asked for, if it is not by then.
@@ -138,9 +133,10 @@ class Execution:
         """The run; whatever ends it, the folder says so."""
         self._look_for_stop()
         self.run.file("result.json").unlink(missing_ok=True)
-        self._write_provenance()
         self.status.open()
         try:
+            self._build()
+            self._write_provenance()
             yield None
             self._begin()
             self._get_reference()
@@ -149,15 +145,39 @@ class Execution:
         except (Interrupted, GeneratorExit):
             self._pause()
             raise
-        except LctuiError as error:
-            self._fail("diverged" if isinstance(error, Diverged) else "failed", str(error))
-            raise
         except (Exception, SystemExit) as error:  # a user's code may call sys.exit
-            self.logger.exception("the run failed")
-            message = advice(error)
-            self._fail("failed", message)
-            raise RunFailed(message) from error
+            if is_out_of_memory(error):
+                self.logger.exception("the run ran out of memory")
+                message = advice_on_memory(error, self.run.id, self.beside)
+                self._fail("failed", message)
+                raise OutOfMemory(message) from error
+            self._fail_by(error)
         self.status.close("finished")
+
+    def _build(self) -> None:
+        """The net on its device, and what the LC loop works on."""
+        prepared = self.prepared
+        with memory_for(f"for the net on {prepared.device}", "take a smaller model (model.args)"):
+            self.net = FlatNet(prepared.module, prepared.device)
+            self.problem = LCProblem(
+                self.net,
+                prepared.info,
+                prepared.tasks,
+                prepared.splits,
+                self.scheme,
+                stop=self.stop,
+                on_batch=self._on_batch,
+            )
+
+    def _fail_by(self, error: BaseException) -> NoReturn:
+        """Says in the folder what ended the run; raises it, or what it means."""
+        message = advice(error)
+        if isinstance(error, LctuiError):
+            self._fail("diverged" if isinstance(error, Diverged) else "failed", message)
+            raise error
+        self.logger.error("the run failed", exc_info=error)
+        self._fail("failed", message)
+        raise RunFailed(message) from error
 
     def _pause(self) -> None:
         """Keeps all work and says that the run can go on."""
@@ -219,6 +239,7 @@ class Execution:
         for event in learning_compression(self.problem, self.state):
             match event:
                 case Turn():
+                    self.turn = event
                     yield event
                     continue
                 case events.DirectCompression():
@@ -242,13 +263,14 @@ class Execution:
         self.status.update(phase="finishing", eta_seconds=0.0)
         path = self.run.file("compressed.safetensors")
         assert self.state.theta is not None
-        state = compressed_state(self.problem, self.state.theta)
-        tasks = [
-            artifact.ArtifactTask(task.tensors, theta)
-            for task, theta in zip(self.problem.tasks, self.state.theta, strict=True)
-        ]
-        artifact_bytes = artifact.save(path, tasks, state)
-        self._require_truth(path, state)
+        with memory_for("for the compressed file", "end other programs"):
+            state = compressed_state(self.problem, self.state.theta)
+            tasks = [
+                artifact.ArtifactTask(task.tensors, theta)
+                for task, theta in zip(self.problem.tasks, self.state.theta, strict=True)
+            ]
+            artifact_bytes = artifact.save(path, tasks, state)
+            self._require_truth(path, state)
         result = self._result("finished", artifact_bytes)
         atomic.write_json(self.run.file("result.json"), result)
         self.status.update(phase="done")
@@ -262,10 +284,14 @@ class Execution:
             raise RunFailed(f"{path.name} does not decompress to the net that was measured")
         net = FlatNet(self.prepared.module, self.prepared.device)
         net.load_state(unpacked)
-        errors = asdict(evaluate(net.module, self.prepared.splits))
+        assert self.state.theta is not None
+        measures = asdict(evaluate(net.module, self.prepared.splits)) | size(self.problem, self.state.theta)
         said = self.kept.last or {}
-        if any(said[name] != value for name, value in errors.items()):
-            raise RunFailed(f"{path.name} measures {errors}, the last step said otherwise")
+        for name, value in measures.items():
+            # As JSON has it: after a resume the last step comes from the checkpoint.
+            if json.loads(json.dumps(value)) != json.loads(json.dumps(said.get(name))):
+                words = f"the last step said {shown(said.get(name))}"
+                raise RunFailed(f"{path.name} measures {name} = {shown(value)}, {words}: nothing of it is reported")
 
     def _result(self, status: str, artifact_bytes: int | None = None) -> Numbers:
         self._count_seconds()
@@ -288,6 +314,9 @@ class Execution:
             return  # the reference keeps its own checkpoint
         if self.lock.is_lost():
             raise Interrupted(LOST)
+        if not self._is_sound():
+            self.logger.warning("what there is now is not worth a checkpoint; the one before it stands")
+            return
         self._count_seconds()
         started = time.monotonic()
         self.log.sync()  # no checkpoint is ahead of what has been reported
@@ -295,6 +324,15 @@ class Execution:
         saved.save(self.run.file("checkpoint.safetensors"))
         self.saved = time.monotonic()
         self.save_seconds = self.saved - started
+
+    def _is_sound(self) -> bool:
+        """May the run go on from what is in memory?  Not from an epoch that failed halfway, nor from infinite numbers.
+
+        Whoever closes a run that trains beside others may find it so, before it could say so itself.
+        """
+        outcome = None if self.turn is None else self.turn.outcome
+        failed = isinstance(outcome, Exception) and not isinstance(outcome, Interrupted)
+        return not failed and self.state.is_finite(self.net.w)
 
     def _is_time_to_save(self) -> bool:
         """Has enough been done since the last checkpoint?  Runs that train together write theirs one after another."""
@@ -367,16 +405,6 @@ class Execution:
     def _on_waiting(self) -> None:
         self.status.update(phase="waiting")
         self._tell(lambda observer: observer.progress(self.status.progress))
-
-
-def advice(error: BaseException) -> str:
-    """One line on what went wrong, and what to do where that is known."""
-    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return f"out of memory ({text}); lower l_step.batch_size or reference.batch_size, or use precision bfloat16"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        return f"cannot write the run: {error.strerror} ({error.filename or 'no file named'}); free space, then resume"
-    return text
 
 
 class _LogFile(logging.FileHandler):

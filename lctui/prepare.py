@@ -22,6 +22,7 @@ from lctui import data, data_cache, data_sources, models, user_code
 from lctui.errors import BadInput, Problem
 from lctui.learning.evaluate import Splits
 from lctui.learning.resident import Resident
+from lctui.memory import is_out_of_memory, memory_for
 from lctui.runs.process import require_device_name
 from lctui.scheme import Data, Scheme
 from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
@@ -51,18 +52,23 @@ def prepare(
 
     Raises:
         BadInput: with all problems found; `source` names the file.
+        OutOfMemory: the net or the data do not fit.
     """
     where = pick_device(device)
-    module = models.build(scheme.model, seed=scheme.seed, source=source).float()
-    loaded, place = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
-    info = models.describe(module, _first(loaded, 1), source=source)
-    problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
-    problems += check_outputs(module, loaded)
+    with memory_for("for the net", "take a smaller model (model.args)"):
+        module = models.build(scheme.model, seed=scheme.seed, source=source).float()
+    with memory_for("for the data", "take fewer of them (data.classes, or data of your own), or end other programs"):
+        loaded, place = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
+    with memory_for("for sending one input through the net", "take a smaller model (model.args)"):
+        info = models.describe(module, _first(loaded, 1), source=source)
+        problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
+        problems += check_outputs(module, loaded)
     if problems:
         raise BadInput(source, problems)
-    if place is not None:
-        place.save(loaded)
-    splits = _remembered_splits(module, loaded, where)
+    with memory_for(f"for the data on {where}", "take fewer of them (data.classes, or data of your own)"):
+        if place is not None:
+            place.save(loaded)
+        splits = _remembered_splits(module, loaded, where)
     code = "".join(user_code.source_digest(ref) for ref in (scheme.model.factory, scheme.data.name) if ":" in ref)
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
@@ -157,7 +163,9 @@ def _takes_channels_last(module: nn.Module, inputs: torch.Tensor) -> bool:
     batch, _ = next(Resident(inputs, torch.zeros(len(inputs), dtype=torch.int64), inputs.device).in_order(2))
     try:
         module.eval()(batch)
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise  # that says nothing of the net, and another layout would give other numbers
         return False
     return True
 
@@ -171,6 +179,8 @@ def check_outputs(module: nn.Module, loaded: data.DataSet) -> list[Problem]:
     try:
         outputs = module(_first(loaded, 2))
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         shape = "×".join(map(str, loaded.train.inputs.shape[1:]))
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [Problem("model", f"the net does not take the data's {shape} inputs: {text}")]

@@ -24,6 +24,7 @@ from lctui.learning.evaluate import Errors, Splits, evaluate
 from lctui.learning.net import FlatNet
 from lctui.learning.reference import ReferenceState, train_reference
 from lctui.learning.train import Stop
+from lctui.memory import is_out_of_memory
 from lctui.runs import atomic
 from lctui.runs.formats import FORMAT, require_known
 from lctui.runs.locks import Lock
@@ -92,6 +93,7 @@ def obtain(
     Raises:
         Interrupted: `stop` said so; training so far is kept.
         Diverged: training left the finite numbers.
+        OutOfMemory: there was not enough.
     """
     if scheme.model.weights is not None:
         return Obtained("weights", True, evaluate(net.module, splits))
@@ -178,6 +180,8 @@ def _load(folder: Path, net: FlatNet) -> Errors | None:
         )
         return Errors(record["train_error_pct"], record["validation_error_pct"], record["test_error_pct"])
     except (SafetensorError, KeyError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise RunFailed(f"{path} is not of this net; without it, the reference is trained again") from error
 
 

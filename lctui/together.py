@@ -13,8 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 
+from lctui.advice import advice
 from lctui.errors import LctuiError, RunFailed
-from lctui.execution import Execution, advice
+from lctui.execution import Execution
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.train import Turn
 
@@ -37,6 +38,8 @@ def execute_together(
     interrupts those that have not ended: they can be resumed.
     """
     ensemble = Ensemble(size)
+    for execution in executions:
+        execution.beside = len(executions) - 1
     courses = {execution: execution.turns() for execution in executions}
     turns: dict[Execution, Turn | None] = {}
     with ExitStack() as ending:

@@ -35,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     with stop.on_signals():
         try:
             prepared = prepare(run.scheme(), options.home, options.device, str(run.file("scheme.json")))
+        except LctuiError as error:
+            _report_bad_start(run, error)
+            return error.exit_code
+        try:
             execute(run, prepared, options.home, stop, Nobody())
         except (Taken, TooNew) as error:
             _say(error)  # nothing in the folder is this worker's to write
@@ -43,11 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
             _report_bad_start(run, error)
             return error.exit_code
         except LctuiError as error:
-            return error.exit_code
+            return error.exit_code  # the run has said so
     return Exit.DONE
 
 
-def _report_bad_start(run: Run, error: BadInput) -> None:
+def _report_bad_start(run: Run, error: LctuiError) -> None:
     """A run that could not even begin says why, in its folder unless another worker has it or nobody can."""
     lock = Lock(run.file("lock"))
     try:
@@ -59,11 +63,11 @@ def _report_bad_start(run: Run, error: BadInput) -> None:
     else:
         with lock, logging_to(run):
             logger.error("%s", error)
-            StatusFile(run.file("status.json")).close("failed", "; ".join(error.lines()))
+            StatusFile(run.file("status.json")).close("failed", "; ".join(str(error).splitlines()))
 
 
-def _say(error: BadInput) -> None:
-    for line in error.lines():
+def _say(error: LctuiError) -> None:
+    for line in str(error).splitlines():
         say(line)
 
 

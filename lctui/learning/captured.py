@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lctui.learning.descent import Descent
 from lctui.learning.resident import Resident
+from lctui.memory import is_out_of_memory
 
 logger = logging.getLogger("lctui")
 
@@ -62,8 +63,9 @@ class CapturedBatches:
         self.launched[-1].record()
 
     def forget(self) -> None:
-        """Gives back the memory that the graphs hold; the next batch captures anew."""
+        """Gives back the memory that the graphs hold, and what they read from; the next batch captures anew."""
         self.graphs.clear()
+        self.descent.forget()
 
     def _batch(self, size: int) -> None:
         index = self.order[self.place + torch.arange(size, device=self.order.device)]
@@ -107,9 +109,9 @@ class CapturedBatches:
                         torch.cuda.set_sync_debug_mode("error")
                     self._batch(size)
                     self.place -= size
-        except torch.cuda.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             return str(error).partition("\n")[0]
         finally:
             torch.cuda.set_sync_debug_mode(mode)

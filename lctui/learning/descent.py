@@ -91,6 +91,10 @@ class Descent:
             self.penalty.coefficient[row].copy_(penalty.coefficient)
             self.penalty.target[row].copy_(penalty.target)
 
+    def forget(self) -> None:
+        """Gives back the memory that the penalties took; the next ones take it anew."""
+        self.penalty = self._room_for_penalty = None
+
     def batch(self, inputs: Tensor, labels: Tensor) -> None:
         """One update on one batch; nothing waits for the device."""
         losses = self.gradient(inputs, labels)

@@ -1,12 +1,13 @@
 """Several runs' epochs at once: nets of one shape that see the same batches train as one stack.
 
 Owns who trains with whom, and the stacks that they train in.  A member's own weights and momentum are touched only
-when an epoch ends or pauses, so that a stack that does not fit the device's memory is halved and begun again.  Every
+when an epoch ends or pauses, so that a stack that does not fit into memory is halved and begun again.  Every
 member keeps its own penalty, learning rate and stop request; which batches there are, all share.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from lctui.learning.descent import Descent
 from lctui.learning.gradients import same_shape, stacked_gradient
 from lctui.learning.train import Trainer, Turn, batch_sizes, batches_of, epoch_seed, train, train_alone
+from lctui.memory import is_out_of_memory, out_of_memory
 
 logger = logging.getLogger("lctui")
 
@@ -55,14 +57,16 @@ class Ensemble:
         try:
             self._stack_of(turns).train(turns)
             return True
-        except torch.cuda.OutOfMemoryError:
-            self.size = len(turns) // 2
-            logger.warning("out of GPU memory: %d runs are trained at once from here on", self.size)
-        except Exception as error:  # what it is, the run that causes it will meet alone
-            self.size = 1
-            logger.warning("runs are trained one by one: %s", str(error).partition("\n")[0])
+        except Exception as error:
+            if is_out_of_memory(error):
+                self.size = len(turns) // 2
+                logger.warning("%s: %d runs are trained at once from here on", out_of_memory(error), self.size)
+            else:  # what it is, the run that causes it will meet alone
+                self.size = 1
+                logger.warning("runs are trained one by one: %s", str(error).partition("\n")[0])
         # Here, where no traceback holds the stack any more, its memory can be had.
         self._stack = None
+        gc.collect()  # what failed may have left cycles
         if turns[0].trainer.net.device.type == "cuda":
             torch.cuda.empty_cache()
         return False

@@ -13,6 +13,7 @@ from torch import nn
 
 from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
+from lctui.memory import memory_for
 
 NUMBERS_ON_CPU = 400_000
 """Numbers in the inputs at once: what they become inside a small net stays in the processor's cache."""
@@ -39,8 +40,13 @@ class Errors:
 
 
 def evaluate(module: nn.Module, splits: Splits) -> Errors:
-    """The errors of a net, to the count."""
-    return Errors(*(error_pct(module, split) for split in (splits.train, splits.validation, splits.test)))
+    """The errors of a net, to the count.
+
+    Raises:
+        OutOfMemory: there was not enough for a batch.
+    """
+    with memory_for("for evaluating the net", "end other programs, or take a smaller model"):
+        return Errors(*(error_pct(module, split) for split in (splits.train, splits.validation, splits.test)))
 
 
 @torch.inference_mode()
@@ -52,7 +58,9 @@ def error_pct(module: nn.Module, data: Resident) -> float | None:
     wrong = torch.zeros((), dtype=torch.int64, device=data.labels.device)
     with tensor_cores("float32"):
         for inputs, labels in data.in_order(batch_size(data)):
-            wrong += (module(inputs).argmax(1) != labels).sum()
+            scores = module(inputs)
+            # Where a score is no number, the largest is none either: that is no answer.
+            wrong += ((scores.argmax(1) != labels) | scores.isnan().any(1)).sum()
     return 100 * int(wrong) / len(data)
 
 

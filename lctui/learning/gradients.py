@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lctui.learning.net import FlatNet
 from lctui.learning.precision import autocast, tensor_cores
+from lctui.memory import is_out_of_memory
 
 AGREEMENT = 1e-3
 """How far a stack's gradient may be from a single net's, relative to its norm, before it counts as wrong."""
@@ -72,9 +73,9 @@ def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, la
             Stacked(net, w, grad, "float32")(inputs, labels)
             net.w.copy_(w[0])
             Autograd(net, "float32")(inputs, labels)
-    except torch.cuda.OutOfMemoryError:
-        raise
     except Exception as error:  # whatever a net does that cannot be done for many at once
+        if is_out_of_memory(error):
+            raise
         raise NotStackable(str(error).partition("\n")[0]) from error
     finally:
         net.w.copy_(kept)
@@ -119,10 +120,10 @@ class Stacked:
         self.trained = {name: self.parameters[name].requires_grad_() for name in trained}
         gradients = net.views(grad)
         self.gradients = [gradients[name] for name in trained]
-        self.losses = torch.vmap(self._loss, in_dims=(0, None, None))
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        losses = self.losses(self.parameters, inputs, labels)
+        # Made here: kept, it would hold the stack in a cycle, and its memory beyond the stack's end.
+        losses = torch.vmap(self._loss, in_dims=(0, None, None))(self.parameters, inputs, labels)
         found = torch.autograd.grad(losses.sum(), list(self.trained.values()))
         self.grad.zero_()  # where parameters are frozen, too: penalty and momentum were added there
         for gradient, into in zip(found, self.gradients, strict=True):

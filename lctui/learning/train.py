@@ -162,6 +162,8 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
                     trainer.on_batch(batch + 1, len(sizes))
     sums = descent.loss_sum.tolist()  # waits for the device
     seconds = time.perf_counter() - started
+    # From here on nothing can fail: a stack that must be tried again has moved none of its members.
+    rng = _random_state(lead.net.device) if any(leaving) else None
     for i, (turn, trainer) in enumerate(zip(turns, trainers, strict=True)):
         turn.seconds += seconds
         turn.together = len(turns)
@@ -169,7 +171,7 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
             trainer.position = Position(epoch=position.epoch + 1)
             turn.outcome = sums[i] / len(lead.data)
             continue
-        trainer.position = Position(position.epoch, batch, sums[i], _random_state(trainer.net.device))
+        trainer.position = Position(position.epoch, batch, sums[i], rng)
         if leaving[i]:
             turn.outcome = Interrupted("stopped on request")
 
@@ -190,7 +192,8 @@ class BatchesInOrder:
         self.place += size
 
     def forget(self) -> None:
-        """Nothing is kept between batches."""
+        """Gives back what is kept between epochs only to be quick."""
+        self.descent.forget()
 
 
 Batches = BatchesInOrder | CapturedBatches

@@ -62,7 +62,7 @@ def prepare_to_resume(run: Run) -> None:
     """Withdraws a request to stop that a dead worker never met.
 
     Raises:
-        BadInput: the run is finished, queued or running, or a newer lctui wrote it.
+        BadInput: the run is finished, queued or running, has diverged, or a newer lctui wrote it.
     """
     run.require_known()
     status = run.status()
@@ -74,6 +74,11 @@ def prepare_to_resume(run: Run) -> None:
         raise BadInput.one("", run.id, f"is stalled: {_silence(run)}")
     if status in AT_WORK:
         raise BadInput.one("", run.id, f"is {status}; `lctui stop {run.id}` first")
+    if status == "diverged":
+        # The checkpoint is good; but what is computed from it is what was computed before.
+        why = run.read("status.json").get("error") or "it left the finite numbers"
+        rule = "the same numbers would do so again: change that setting and start a new run"
+        raise BadInput.one("", run.id, f"has diverged ({why}); {rule}")
     run.file("stop").unlink(missing_ok=True)
 
 

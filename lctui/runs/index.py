@@ -20,7 +20,7 @@ from lctui.runs.store import SUMMARIZED, Run, Store, summary_of
 Stamp = tuple[int, int, int] | None
 """What tells a file from its next version: time of change, size and inode; None for no file."""
 
-_VERSION = "lctui runs index 1"
+_VERSION = "lctui runs index 2"
 _MANY_UNSAVED = 50
 
 

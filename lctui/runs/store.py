@@ -112,8 +112,22 @@ def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]])
         "mu": _number(progress, "mu"),
         **{name: _number(final if name in final else progress, name) for name in fields},
         "eta_seconds": _number(progress, "eta_seconds"),
-        "error": silence(said) if status == "stalled" else _text(said, "error"),
+        "error": _what_is_wrong(run_id, status, said),
     }
+
+
+def _what_is_wrong(run_id: str, status: Status, said: dict[str, Any]) -> str | None:
+    """What the worker said, or what is said for one that cannot."""
+    if status == "stalled":
+        return silence(said)
+    return _text(said, "error") or (_last_words(run_id, said) if status == "crashed" else None)
+
+
+def _last_words(run_id: str, said: dict[str, Any]) -> str:
+    """What may be said for a worker that could not: whoever runs out of the system's memory is killed by it."""
+    step = _number(_object(said, "progress"), "step")
+    where = f"LC step {step:g}" if step else "its last checkpoint"
+    return f"its process ended without a word: killed, or out of memory; `lctui resume {run_id}` goes on from {where}"
 
 
 def _object(value: dict[str, Any], name: str) -> dict[str, Any]:

@@ -127,6 +127,8 @@ class Mu(Block):
             largest = self.start * self.factor ** (self.steps - 1)
         except OverflowError:
             largest = float("inf")
+        if self.start < 1e-30:
+            raise ValueError(f"μ of {self.start:g} is none in float32: start must be at least 1e-30")
         if largest > 1e30:
             raise ValueError(
                 f"μ would reach {self.start:g}·{self.factor:g}^{self.steps - 1}, beyond 1e30; lower factor or steps"
