@@ -60,7 +60,7 @@ class Entry:
             if not self.file.is_file():
                 return None
             found = _read(self.file, self.identity)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError):
             found = None
         with suppress(OSError):
             if found is None:
