@@ -7,6 +7,8 @@ metadata as JSON, whose floats are exact.  Loading executes nothing.
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,7 @@ from lctui.learning.reference import ReferenceState
 from lctui.learning.train import Position
 from lctui.memory import is_out_of_memory
 from lctui.runs import atomic
+from lctui.runs.files import open_file
 from lctui.runs.formats import FORMAT, require_known
 from lctui.scheme import How
 
@@ -57,12 +60,13 @@ class Checkpoint:
             return None
         require_known_checkpoint(path)
         try:
+            os.close(open_file(path))  # a named pipe would keep its readers waiting
             with safe_open(path, framework="pt") as file:
                 return cls(
                     {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 (not a mapping)
                     json.loads(file.metadata()["lctui"]),
                 )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             if is_out_of_memory(error):
                 raise  # the file may be whole
             raise _unusable(path, error) from error
@@ -91,8 +95,15 @@ def of_reference(net: FlatNet, state: ReferenceState) -> Checkpoint:
 
 
 def to_reference(checkpoint: Checkpoint, net: FlatNet) -> ReferenceState:
-    """Puts the net where the checkpoint has it; returns the state to go on from."""
-    return ReferenceState(*_take_net(checkpoint, net))
+    """Puts the net where the checkpoint has it; returns the state to go on from.
+
+    Raises:
+        RunFailed: the checkpoint is not one of this net.
+    """
+    try:
+        return ReferenceState(*_take_net(checkpoint, net))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _unusable("the reference's checkpoint.safetensors", error) from error
 
 
 def of_run(net: FlatNet, state: State, numbers: Mapping[str, Any]) -> Checkpoint:
@@ -130,7 +141,7 @@ def _to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]
     position, momentum = _take_net(checkpoint, net)
     numbers = checkpoint.numbers
     state = State(
-        step=numbers["step"],
+        step=_count(numbers["step"]),
         position=position,
         momentum=momentum,
         loss=float(numbers["loss"]),
@@ -138,6 +149,8 @@ def _to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]
         converged=numbers["converged"],
     )
     if numbers["theta"] is not None:
+        if sum(math.prod(shape) for theta in numbers["theta"] for shape in theta["shapes"]) > net.w.numel():
+            raise ValueError("its tasks have more weights than the net")
         state.lam = checkpoint.tensors["lam"].to(net.device)
         state.theta = [
             restore(
@@ -167,7 +180,15 @@ def _take_net(checkpoint: Checkpoint, net: FlatNet) -> tuple[Position, Tensor | 
     net.w.copy_(checkpoint.tensors["w"])
     net.load_buffers(_under(checkpoint.tensors, "buffer."))
     epoch, batch, loss_sum = checkpoint.numbers["position"]
-    return Position(epoch, batch, loss_sum, checkpoint.tensors.get("rng")), checkpoint.tensors.get("momentum")
+    position = Position(_count(epoch), _count(batch), float(loss_sum), checkpoint.tensors.get("rng"))
+    return position, checkpoint.tensors.get("momentum")
+
+
+def _count(value: Any) -> int:
+    """A count of what has been done: a negative one would be made up for without end."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from lctui import launching
-from lctui.errors import BadInput, Exit, Interrupted, LctuiError, not_one_of, printable
+from lctui.errors import BadInput, Exit, Interrupted, LctuiError, not_one_of
 from lctui.headless.options import (
     Detach,
     Device,
@@ -283,7 +283,7 @@ def _guarded(command: Callable[[], Any]) -> int:
     except Interrupted as error:
         return error.exit_code  # the run has said where it stopped and how to go on
     except LctuiError as error:
-        say(f"lctui: {printable(str(error))}")
+        say(f"lctui: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED

@@ -64,7 +64,7 @@ class Entry:
             if not self.file.is_file():
                 return None
             found = _read(self.file, self.identity)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise  # the file may be whole
             found = None

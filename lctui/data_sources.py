@@ -28,6 +28,9 @@ from lctui.user_code import one_line
 Progress = Callable[[str, int, int], None]
 """Told what is being downloaded, and how far it is."""
 
+MAX_BYTES = 256 << 20
+"""Several times what the largest of the sets in IDX format has, uncompressed: a few bytes may inflate to any number."""
+
 _SIDE = 28
 _CHUNK = 1 << 18
 _PATIENCE = 30  # seconds without a byte before a server counts as unreachable
@@ -90,10 +93,12 @@ def read_idx(file: Path, *, dimensions: int, source: str = "") -> np.ndarray:
     if not file.is_file():
         file = file.with_name(file.name + ".gz")
     try:
-        content = file.read_bytes()
-        content = gzip.decompress(content) if file.suffix == ".gz" else content
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as content_of:
+            content = content_of.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput.one(source, "data.name", f"cannot read {file}: {one_line(error)}") from None
+    if len(content) > MAX_BYTES:
+        raise BadInput.one(source, "data.name", f"{file} holds more than {MAX_BYTES >> 20} MiB: it is no such data set")
     start = 4 + 4 * dimensions
     if len(content) < start or content[:4] != bytes((0, 0, 8, dimensions)):
         raise BadInput.one(source, "data.name", f"{file} is damaged: it does not start as an IDX file of bytes does")

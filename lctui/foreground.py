@@ -10,13 +10,12 @@ import sys
 from contextlib import AbstractContextManager, redirect_stdout
 from typing import Any
 
-from rich.console import Console
-
 from lctui.errors import Interrupted, LctuiError
 from lctui.execution import execute
 from lctui.headless.display import Display, Quiet
 from lctui.headless.output import print_json, say
 from lctui.headless.tables import result_table, study_table
+from lctui.headless.terminal import Terminal
 from lctui.prepare import prepare
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run, require_writable
@@ -110,4 +109,4 @@ def _stdout_kept() -> AbstractContextManager[object]:
 
 
 def _display(quiet: bool) -> Display:
-    return (Quiet if quiet else Display)(Console(stderr=True, highlight=False))
+    return (Quiet if quiet else Display)(Terminal(stderr=True))

@@ -6,6 +6,7 @@ torch-free records of `lctui.scheme.net`.  Trains nothing and downloads nothing.
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -291,6 +292,10 @@ def _load_tensors(file: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(file)
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its archive is compressed, as torch never writes it: it could inflate to any size")
     return torch.load(file, map_location="cpu", weights_only=True)
 
 

@@ -118,7 +118,7 @@ def _train(folder: Path, net: FlatNet, splits: Splits, scheme: Scheme, stop: Sto
     path = folder / "checkpoint.safetensors"
     saved = _half_trained(path)
     state = ReferenceState() if saved is None else to_reference(saved, net)
-    history: list[dict[str, Any]] = [] if saved is None else saved.numbers["history"]
+    history: list[dict[str, Any]] = [] if saved is None else saved.numbers.get("history", [])
     if saved is not None:
         watcher.resumed(state.position.epoch, state.position.batch)
 
@@ -169,7 +169,7 @@ def _load(folder: Path, net: FlatNet) -> Errors | None:
     path = folder / "reference.safetensors"
     require_known(str(folder), record if isinstance(record, dict) else {})
     # A damaged file is as good as none: the reference is trained again.
-    if not isinstance(record, dict) or not path.exists() or record.get("sha256") != _sha256(path):
+    if not isinstance(record, dict) or not path.is_file() or record.get("sha256") != _sha256(path):
         return None
     try:
         tensors = load_file(path)

@@ -28,7 +28,7 @@ from lctui.compression.base import Code, Compressed, Part
 from lctui.compression.gaps import gap_width
 from lctui.errors import BadInput
 from lctui.export import codes
-from lctui.runs import atomic
+from lctui.runs import atomic, files
 from lctui.scheme.compressions import Block, Count, How, members, without_later
 from lctui.scheme.storage import index_bits
 from lctui.user_code import one_line
@@ -37,6 +37,11 @@ VERSION = 2
 """The newest format; a file that needs nothing of it is written in the first, which older readers know."""
 MAX_VALUES = 2**33
 """More values than this in a decompressed net are taken for an attack, not for a net."""
+FREE_VALUES = 2**22
+VALUES_PER_BYTE = 2**12
+"""So many values a byte of the file may stand for, and so many in any case: codes of zero bits could be any number."""
+MAX_HEADER_BYTES = 8 << 20
+MAX_FILE_BYTES = 1 << 36
 
 _FIELDS: dict[Code, int] = {"float": 2, "mask": 2, "positions": 2, "index": 3, "indices": 3, "gaps": 5}
 """How many fields of an entry its code has use for."""
@@ -130,7 +135,7 @@ def load(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path, MAX_FILE_BYTES)
     except OSError as error:
         raise BadInput.one(str(path), "", f"cannot read it: {error.strerror or error}") from None
     try:
@@ -138,7 +143,9 @@ def load(path: str | Path) -> dict[str, Tensor]:
         tensors = load_tensors(content)
         if raw.pop("digest", None) != _digest(raw, tensors):
             raise ValueError("its checksum is wrong")
-        return _decompress(_Header.model_validate(raw), tensors)
+        header = _Header.model_validate(raw)
+        _check_size(header, len(content))
+        return _decompress(header, tensors)
     except Exception as error:
         # Whatever the bytes may bring about, from a bad offset to a rank that fits no shape, the file is to blame.
         reason = " ".join(str(error).split()) if isinstance(error, _Refused) else f"is damaged: {_brief(error)}"
@@ -290,6 +297,8 @@ def _read_header(content: bytes) -> dict[str, Any]:
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
         raise _Refused("is no safetensors file, or was cut short")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
     top = json.loads(content[8 : 8 + length])
     text = top.get("__metadata__", {}).get(_KEY) if isinstance(top, dict) else None
     if text is None:
@@ -305,12 +314,14 @@ def _read_header(content: bytes) -> dict[str, Any]:
     return header
 
 
+def _check_size(header: _Header, size: int) -> None:
+    """Memory is for what a file of so many bytes can honestly say."""
+    values, most = sum(task.n for task in header.tasks), min(MAX_VALUES, FREE_VALUES + VALUES_PER_BYTE * size)
+    if values > most or any(length > most for task in header.tasks for shape in task.shapes for length in shape):
+        raise ValueError(f"{values:,} values exceed {most:,}, of a file of {size:,} bytes")
+
+
 def _decompress(header: _Header, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    values = sum(task.n for task in header.tasks)
-    if values > MAX_VALUES or any(
-        size > MAX_VALUES for task in header.tasks for shape in task.shapes for size in shape
-    ):
-        raise ValueError(f"{values:,} values exceed {MAX_VALUES:,}")
     state: dict[str, Tensor] = {}
     for place, task in enumerate(header.tasks):
         stored = {name: tensors.pop(f"{header.mark}{place}.{name}") for name in task.parts}

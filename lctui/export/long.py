@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lctui.export.formats import Column, Table
+from lctui.export.tables import layers_of, object_of, tasks_of
 from lctui.export.training import reference_epochs
 from lctui.runs.store import Run
 
@@ -40,10 +41,10 @@ def long_rows(run: Run) -> Iterator[Row]:
         if stage := _STAGES.get(event["event"]):
             where = who | {"stage": stage, "step": 0 if stage == "direct" else event.get("step")}
             yield from _numbers(where, event)
-            for task in event.get("layers") or ():
-                yield from _numbers(where | {"layers": " ".join(task["layers"])}, task)
+            for task in tasks_of(event):
+                yield from _numbers(where | {"layers": layers_of(task)}, task)
     result = run.read("result.json")
-    final, best = result.get("final") or {}, result.get("best") or {}
+    final, best = object_of(result, "final"), object_of(result, "best")
     whole = {"seconds": result.get("seconds"), "artifact_bytes": final.get("artifact_bytes")}
     yield from _numbers(who | {"stage": "run"}, whole | {"best_step": best.get("step")})
 

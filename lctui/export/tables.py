@@ -6,10 +6,12 @@ Readers of Markdown and LaTeX get the columns that a paper would print, programs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from lctui.export.formats import Column, Form, Table
+from lctui.runs.log import finite
 from lctui.runs.store import Run
 
 Row = dict[str, Any]
@@ -84,6 +86,36 @@ def steps_table(runs: Sequence[Run]) -> Table:
     return _by_run(runs, "LC steps", [row for run in runs for row in step_rows(run)], _STEP_HEADINGS)
 
 
+def object_of(record: Mapping[str, Any], name: str) -> Row:
+    """A field that is an object; files of a run may be broken."""
+    found = record.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def list_of(record: Mapping[str, Any], name: str) -> list[Any]:
+    """A field that is a list."""
+    found = record.get(name)
+    return found if isinstance(found, list) else []
+
+
+def tasks_of(record: Mapping[str, Any]) -> list[Row]:
+    """What a result or an event says of the tasks."""
+    return [task for task in list_of(record, "layers") if isinstance(task, dict)]
+
+
+def layers_of(task: Row) -> str:
+    """A task's layers, in one cell."""
+    return " ".join(name for name in list_of(task, "layers") if isinstance(name, str))
+
+
+def _cells(row: Row) -> Row:
+    """What can stand in a cell; nothing where a file has a list, an object or no float's number in a number's place."""
+    return {
+        name: value if isinstance(value, str | bool | float) or isfinite(finite(value)) else None
+        for name, value in row.items()
+    }
+
+
 def run_labels(runs: Sequence[Run]) -> list[str]:
     """What a reader calls each run: its name, or its id where names repeat."""
     return [run.id if "id" in _run_heading(runs) else run.summary()["name"] for run in runs]
@@ -96,22 +128,23 @@ def run_row(run: Run) -> Row:
     row: Row = {name: summary[name] for name in ("id", "name", "status", "model")}
     row |= {"data": data.get("name") if isinstance(data, dict) else None, "seed": scheme.get("seed")}
     for block in ("reference", "direct", "final", "best"):
-        values = result.get(block) or {}
+        values = object_of(result, block)
         names = [*_ERRORS, *(_SIZES if block != "reference" else ("parameters", "bits"))]
         row |= {f"{block}_{name}": values.get(name) for name in names if block == "final" or name != "artifact_bytes"}
-    row |= {"best_step": (result.get("best") or {}).get("step"), "seconds": result.get("seconds")}
-    return row | {name: meta.get(name) for name in ("lctui", "torch", "device_name", "threads", "data_sha256")}
+    row |= {"best_step": object_of(result, "best").get("step"), "seconds": result.get("seconds")}
+    row |= {name: meta.get(name) for name in ("lctui", "torch", "device_name", "threads", "data_sha256")}
+    return _cells(row)
 
 
 def task_rows(run: Run) -> list[Row]:
     """A run's tasks, as the last step left them."""
     rows, name = [], run.summary()["name"]
-    for task in run.read("result.json").get("layers") or ():
-        row: Row = {"id": run.id, "name": name, "layers": " ".join(task["layers"])}
+    for task in tasks_of(run.read("result.json")):
+        row: Row = {"id": run.id, "name": name, "layers": layers_of(task)}
         row |= {name: task.get(name) for name in ("type", "parameters", "bits", "nonzeros", "rank")}
-        codebook = task.get("codebook", ())
+        codebook = list_of(task, "codebook")
         row |= {"codebook": " ".join(map(repr, codebook)) or None, "codebook_size": len(codebook) or None}
-        rows.append(row)
+        rows.append(_cells(row))
     return rows
 
 
@@ -120,8 +153,8 @@ def step_rows(run: Run) -> list[Row]:
     name = run.summary()["name"]
     first, skipped = ("step", "steps", "mu"), ("event", "time", "layers")
     return [
-        {"id": run.id, "name": name, **{name: event.get(name) for name in first}}
-        | {name: value for name, value in event.items() if name not in skipped}
+        {"id": run.id, "name": name, **_cells({name: event.get(name) for name in first})}
+        | _cells({name: value for name, value in event.items() if name not in skipped})
         for event in run.events()
         if event["event"] == "step"
     ]

@@ -5,6 +5,7 @@ Owns where a reference's history is found, and what a layer's share of the bits 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
@@ -67,7 +68,8 @@ def reference_key(run: Run) -> str | None:
     """Which reference of the home the run used; None before it is known, or if its weights came from a file."""
     for event in run.events():
         if event["event"] == "reference_finished" and isinstance(event.get("reference"), str):
-            return event["reference"] if event["reference"] != "weights" else None
+            # It becomes part of a path: a key, and nothing that leads elsewhere.
+            return event["reference"] if re.fullmatch(r"[0-9a-f]{16}", event["reference"]) else None
     return None
 
 

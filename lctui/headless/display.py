@@ -29,6 +29,7 @@ from lctui.events import (
     Step,
 )
 from lctui.headless.output import even_unheard
+from lctui.headless.terminal import Terminal
 from lctui.headless.words import duration, percent, size_of, times
 from lctui.runs.status import Progress
 from lctui.runs.study_eta import StudyEta
@@ -171,7 +172,7 @@ class Quiet(Display):
     """Says nothing while a run goes on."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(Console(file=console.file, force_terminal=False))
+        super().__init__(Terminal(file=console.file, force_terminal=False))
 
     def event(self, event: Event) -> None:
         """Nothing."""

@@ -101,6 +101,6 @@ def open_store(home: Path | None) -> Store:
 
 def print_result(as_json: bool, value: Any, table: Callable[[], RenderableType]) -> None:
     """A result on stdout: JSON for a script, a table for a person."""
-    from rich.console import Console
+    from lctui.headless.terminal import Terminal
 
-    print_json(value) if as_json else Console(highlight=False).print(table())
+    print_json(value) if as_json else Terminal().print(table())

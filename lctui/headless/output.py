@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from lctui.errors import printable
 
 
 @contextmanager
@@ -23,15 +26,24 @@ def even_unheard() -> Iterator[None]:
             raise
 
 
+_UNUSUAL = re.compile(r"[^\n -~]")
+
+
+def _shown(sign: re.Match[str]) -> str:
+    # json.dumps escapes all that is not ASCII, but not DEL.
+    return sign[0] if sign[0].isprintable() else json.dumps(sign[0])[1:-1].replace("\x7f", "\\u007f")
+
+
 def print_json(value: Any) -> None:
-    """A result, on stdout."""
+    """A result, on stdout; signs that a terminal would obey are escaped, which is the same JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
     with even_unheard():
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(_UNUSUAL.sub(_shown, text) + "\n")
         sys.stdout.flush()
 
 
 def say(line: str) -> None:
-    """A line for a person, on stderr."""
+    """A line for a person, on stderr: one line, whatever it quotes."""
     with even_unheard():
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(printable(line) + "\n")
         sys.stderr.flush()

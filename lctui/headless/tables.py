@@ -6,6 +6,7 @@ Owns their rows and columns; the numbers come from reports, summaries and result
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lctui.headless.words import learned, percent, roughly, size_of, times
+from lctui.runs.log import finite
 
 
 def result_table(result: dict[str, Any]) -> Group:
@@ -185,22 +187,32 @@ def run_report(
     if steps := [event for event in events if event["event"] == "step"]:
         parts.append(_steps_table(steps))
     if result.get("status") == "finished":
-        parts.append(result_table(result))
+        parts.append(_result_or_words(result))
     return Group(*parts)
+
+
+def _result_or_words(result: dict[str, Any]) -> Group | Text:
+    """A result of the store, which need not be as it was written."""
+    try:
+        return result_table(result)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return Text("result.json is damaged: it is no result")
 
 
 def _steps_table(steps: list[dict[str, Any]]) -> Table:
     columns = ("step", "μ", "gap", "loss", "train %", "validation %", "test %", "ratio")
     table = _table("LC steps", dict.fromkeys(columns, 1))
     for event in steps:
-        errors = [percent(event.get(f"{split}_error_pct")) for split in ("train", "validation", "test")]
-        numbers = [_number(event.get("mu"), ".2e"), _number(event.get("gap"), ".2e"), _number(event.get("loss"), ".4f")]
-        table.add_row(str(event.get("step")), *numbers, *errors, times(event.get("compression_ratio")))
+        errors = [_number(event, f"{split}_error_pct", ".2f") for split in ("train", "validation", "test")]
+        numbers = [_number(event, "mu", ".2e"), _number(event, "gap", ".2e"), _number(event, "loss", ".4f")]
+        ratio = finite(event.get("compression_ratio"))
+        table.add_row(_number(event, "step", ".0f"), *numbers, *errors, times(ratio if isfinite(ratio) else None))
     return table
 
 
-def _number(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, int | float) else "–"
+def _number(event: dict[str, Any], name: str, form: str) -> str:
+    number = finite(event.get(name))
+    return format(number, form) if isfinite(number) else "–"
 
 
 def _table(title: str, columns: dict[str, int]) -> Table:

@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from lctui.runs.files import MAX_JSON_BYTES, read_bytes
+
 # The umask can only be read by setting it: once, before there are threads.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
@@ -62,10 +64,10 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """Parsed JSON, or None if the file is not there or not JSON."""
+    """Parsed JSON, or None if the file is not there, no ordinary file, too large or not JSON."""
     try:
         # Several times as fast as the standard library's parser: a list of runs reads thousands of files.
-        return from_json(path.read_bytes())
+        return from_json(read_bytes(path, MAX_JSON_BYTES))
     except (OSError, ValueError):
         return None
 

@@ -27,6 +27,8 @@ SAMPLE_ABOVE = 8 << 20
 RECENT_EVENTS = 1000
 RECENT_LAYERS = 64
 """So many steps back, what the tasks learned is known in full, for a run that goes on from an older checkpoint."""
+MOST_TASKS = 1000
+"""No more tasks are kept of a log that speaks of more, whoever wrote it."""
 
 _ERRORS = ("train_error_pct", "validation_error_pct", "test_error_pct")
 _SIZES = ("compressed_parameters", "compressed_bits", "compression_ratio")
@@ -233,7 +235,8 @@ def _size(path: Path) -> int:
 def _layers_of(event: Record) -> list[Record]:
     """What an event says of the tasks."""
     layers = event.get("layers")
-    return [each if isinstance(each, dict) else {} for each in layers] if isinstance(layers, list) else []
+    listed = layers[:MOST_TASKS] if isinstance(layers, list) else []
+    return [each if isinstance(each, dict) else {} for each in listed]
 
 
 def _sound(task: Record) -> Record:

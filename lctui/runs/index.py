@@ -22,6 +22,7 @@ Stamp = tuple[int, int, int] | None
 
 _VERSION = "lctui runs index 2"
 _MANY_UNSAVED = 50
+_NO_RUN = summary_of("", "crashed", {name: {} for name in SUMMARIZED})
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,11 @@ class RunIndex:
     def _load(self) -> dict[str, _Known]:
         """What an earlier process found."""
         entries = {}
-        for run_id, stamps, summary, facts in load_lines(self._cache, _VERSION):
-            versions = tuple([None if stamp is None else tuple(stamp) for stamp in stamps])
-            entries[run_id] = _Known(versions, RunRow(run_id, summary, facts), resting=True)
+        for entry in load_lines(self._cache, _VERSION):
+            if _is_entry(entry):
+                run_id, stamps, summary, facts = entry
+                versions = tuple([None if stamp is None else tuple(stamp) for stamp in stamps])
+                entries[run_id] = _Known(versions, RunRow(run_id, summary, facts), resting=True)
         self._cached = {run_id: known.stamps for run_id, known in entries.items()}
         return entries
 
@@ -132,6 +135,26 @@ class RunIndex:
         save_lines(self._cache, _VERSION, ([row.id, resting[row.id], row.summary, row.facts] for row in rows))
         # Where it cannot be written, trying again at every change would not help.
         self._cached = resting
+
+
+def _is_entry(entry: Any) -> bool:
+    """Is this what `save` writes of a run?  A checksum tells damage, and no more."""
+    match entry:
+        case [str(), list(stamps), dict(summary), dict()]:
+            kinds = {name: type(value) for name, value in summary.items()}
+            return _fits(kinds) and all(stamp is None or type(stamp) is list for stamp in stamps)
+    return False
+
+
+def _fits(kinds: dict[str, type]) -> bool:
+    """Are these the types of a summary's fields?"""
+    texts, maybe, tags = {"id", "name", "status"}, {"created", "model", "phase", "error"}, {"tags"}
+    numbers = {*_NO_RUN} - texts - maybe - tags
+    allowed = {**dict.fromkeys(texts, "str"), **dict.fromkeys(maybe, "str NoneType"), "tags": "list"}
+    allowed |= dict.fromkeys(numbers, "int float NoneType")
+    return kinds.keys() == allowed.keys() and all(
+        kinds[name].__name__ in words.split() for name, words in allowed.items()
+    )
 
 
 def _folder_names(folder: Path) -> list[str]:

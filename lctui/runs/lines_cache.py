@@ -14,12 +14,15 @@ from zlib import crc32
 from pydantic_core import from_json
 
 from lctui.runs import atomic
+from lctui.runs.files import read_bytes
+
+MAX_BYTES = 256 << 20
 
 
 def load_lines(path: Path, version: str) -> Iterator[Any]:
     """The values in the file; none if it is not there, of another version or no such file at all."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_bytes(path, MAX_BYTES).split(b"\n")
     except OSError:
         return
     if lines[0] != version.encode():

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from lctui.events import Event
+from lctui.runs.files import MAX_JSON_BYTES, open_file
 
 SYNC_SECONDS = 1.0
 
@@ -91,8 +92,9 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Every whole event in the file, in order."""
     try:
-        with path.open("rb") as file:
-            for line in file:
+        with os.fdopen(open_file(path), "rb") as file:
+            # A line that no event is as long as comes in pieces, which are none either.
+            while line := file.readline(MAX_JSON_BYTES):
                 if line.endswith(b"\n") and (record := parse_line(line)) is not None:
                     yield record
     except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lctui.runs.files import open_file
 from lctui.runs.log import finite, parse_line
 from lctui.runs.tail import Record
 
@@ -23,7 +24,7 @@ _STEP = b'\n{"event": "step"'
 def sampled_events(path: Path, places: int = PLACES) -> list[Record]:
     """Events in order: the beginning up to the first LC step, evenly spaced ones, and the end; none without a file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(path)
     except OSError:
         return []
     try:

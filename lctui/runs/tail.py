@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lctui.runs.files import MAX_JSON_BYTES, open_file
 from lctui.runs.log import parse_line
 
 Record = dict[str, Any]
@@ -33,7 +34,7 @@ class EventTail:
         """The next whole events, about `limit` bytes of them; none when there are no more.  Junk lines are skipped."""
         self.restarted = False
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_file(self.path)
         except OSError:
             return []
         try:
@@ -68,11 +69,14 @@ class EventTail:
 
 
 def _whole_lines(descriptor: int, offset: int, limit: int) -> bytes:
-    """About `limit` bytes of whole lines, more if one line is longer; nothing while the next line has no end."""
+    """About `limit` bytes of whole lines, more if one line is longer; nothing while the next line has no end.
+
+    Of a line that no event is as long as, a piece, which is none either.
+    """
     content = os.pread(descriptor, limit, offset)
-    while (end := content.rfind(b"\n")) < 0:
+    while (end := content.rfind(b"\n")) < 0 and len(content) < MAX_JSON_BYTES:
         more = os.pread(descriptor, max(limit, len(content)), offset + len(content))
         if not more:
             return b""
         content += more
-    return content[: end + 1]
+    return content[: end + 1] if end >= 0 else content
