@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is loaded: tests share the cores with their children
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Side by side, second threads have no core of their own: a process that trains takes half as much CPU time again.
+    # Tests whose point is that threads change nothing ask for two.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import copy
+import fcntl
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +90,20 @@ def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path / "home")
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder filled once for all workers of pytest-xdist, by whichever needs it first; it is only to be read."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a failed attempt has left
+            folder.mkdir()
+            make(folder)
+            (folder / "made").touch()
+    return folder
+
+
 def without_times(result: dict[str, Any]) -> dict[str, Any]:
     """A result without what two equal runs differ in: identity and seconds."""
     return {name: value for name, value in result.items() if name not in ("id", "seconds")}
@@ -116,11 +136,17 @@ def looked_at(**changes: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def looked_at_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A home with one finished run of that scheme, and the run's id; both are only to be read."""
-    home = tmp_path_factory.mktemp("looked-at") / "home"
-    (home.parent / "scheme.json").write_text(json.dumps(LOOKED_AT))
-    done = Cli(home)("--run", home.parent / "scheme.json", "--quiet")
-    assert done.returncode == 0, done.stderr
-    return home, json.loads(done.stdout)["id"]
+
+    def run(folder: Path) -> None:
+        (folder / "scheme.json").write_text(json.dumps(LOOKED_AT))
+        cli = Cli(folder / "home")
+        cli.env |= {"OMP_NUM_THREADS": "2"}  # the inspector has as many as it likes: what it answers is the same
+        done = cli("--run", folder / "scheme.json", "--quiet")
+        assert done.returncode == 0, done.stderr
+
+    folder = made_once(tmp_path_factory, "looked-at", run)
+    (found,) = Cli(folder / "home").runs()
+    return folder / "home", found.name
 
 
 # How fast examples are made and run is the machine's affair, and no reason to fail.

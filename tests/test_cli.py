@@ -206,12 +206,16 @@ def test_a_signal_stops_a_run_with_everything_kept(cli: Cli, scheme_file: WriteS
 def test_a_killed_run_shows_as_crashed_and_resumes_to_the_same_numbers(
     cli: Cli, scheme_file: WriteScheme, tmp_path: Path
 ) -> None:
-    undisturbed = json.loads(Cli(tmp_path / "other")("--run", scheme_file(), "--quiet").stdout)
+    other = Cli(tmp_path / "other")
+    for each in (cli, other):
+        each.env |= {"OMP_NUM_THREADS": "2"}  # however many threads the other tests have
+    undisturbed = json.loads(other("--run", scheme_file(), "--quiet").stdout)
     process = cli.start("--run", scheme_file())
     wait_for_line(process, "step   1/3")
     process.kill()
     process.communicate()
     (run,) = cli.runs()
+    assert json.loads((run / "meta.json").read_text())["threads"] == 2
     assert json.loads(cli("ls", "--json").stdout)[0]["status"] in ("crashed", "finished")
     assert without_times(json.loads(cli("resume", run.name, "--quiet").stdout)) == without_times(undisturbed)
     again = cli("resume", run.name)

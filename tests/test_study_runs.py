@@ -15,7 +15,7 @@ from lctui.runs.store import Run, Store
 from lctui.runs.study_record import StudyRecord, find_record, studies
 from lctui.runs.study_runs import open_study
 from lctui.scheme.study import Study, load_file
-from tests.conftest import Cli, tiny, without_times
+from tests.conftest import Cli, made_once, tiny, without_times
 
 STUDY: dict[str, Any] = {
     "version": 1,
@@ -43,12 +43,14 @@ def write(folder: Path, **changes: Any) -> Path:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path, dict[str, Any]]:
     """An undisturbed execution of the study, only to be read."""
-    folder = tmp_path_factory.mktemp("whole")
-    cli = Cli(folder / "home")
-    path = write(folder)
-    done = cli("--run", path)
-    assert done.returncode == 0, done.stderr
-    return cli, path, json.loads(done.stdout)
+
+    def run(folder: Path) -> None:
+        done = Cli(folder / "home")("--run", write(folder))
+        assert done.returncode == 0, done.stderr
+        (folder / "printed.json").write_text(done.stdout)
+
+    folder = made_once(tmp_path_factory, "whole", run)
+    return Cli(folder / "home"), folder / "study.json", json.loads((folder / "printed.json").read_text())
 
 
 def test_the_search_takes_the_lowest_validation_error(whole: tuple[Cli, Path, dict[str, Any]], tmp_path: Path) -> None:

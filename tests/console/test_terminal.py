@@ -45,7 +45,8 @@ def mu_on(screen: str) -> float | None:
 
 def test_edit_start_watch_hang_up_and_come_back(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "schemes").mkdir()
-    (tmp_path / "schemes" / "tunnel.json").write_text(json.dumps(SCHEME))
+    scheme = SCHEME | {"lc": {"mu": {"start": 0.001, "factor": 1.4, "steps": 24}}}  # goes on when the terminal has gone
+    (tmp_path / "schemes" / "tunnel.json").write_text(json.dumps(scheme))
     store = Store(tmp_path / "home")
     with Terminal(lctui(), environment, folder=tmp_path) as terminal:
         terminal.wait("no runs yet")
@@ -81,7 +82,7 @@ def test_edit_start_watch_hang_up_and_come_back(tmp_path: Path, environment: dic
         terminal.press("escape")
         terminal.wait("done")
     assert seen > 0
-    assert steps_of(run) == list(range(1, 41))
+    assert steps_of(run) == list(range(1, 25))
 
 
 def test_quitting_says_what_goes_on(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from lctui.runs.store import Run, Store
 from lctui.runs.study_runs import Candidate, StudyRow, StudyRuns
 from lctui.scheme import Scheme
 from lctui.scheme.layout import Layout
-from tests.conftest import Cli, tiny
+from tests.conftest import Cli, made_once, tiny
 
 SEEDS = (0, 1)
 ALL_ZERO = {"type": "quantize", "codebook": "fixed", "values": [0]}
@@ -95,16 +95,19 @@ def searched(batch_size: int) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Eight runs of two LC steps on real images of two digits."""
-    home = tmp_path_factory.mktemp("study") / "home"
     schemes = {(row, seed): scheme_of(row, seed) for row in TASKS if row != "never|run" for seed in SEEDS}
     raw = [*schemes.values(), searched(32), searched(64)]
     # Each run of ours is a variant that sets everything, whatever a study's language can say.
     settings = [{key: value for key, value in each.items() if key not in ("version", "name")} for each in raw]
     variants = [{"name": str(n), "set": each} for n, each in enumerate(settings)]
     study = {"version": 1, "study": "small", "base": tiny(), "variants": variants}
-    (home.parent / "study.json").write_text(json.dumps(study))
-    done = Cli(home)("--run", home.parent / "study.json", "--quiet")
-    assert done.returncode == 0, done.stderr
+
+    def run(folder: Path) -> None:
+        (folder / "study.json").write_text(json.dumps(study))
+        done = Cli(folder / "home")("--run", folder / "study.json", "--quiet")
+        assert done.returncode == 0, done.stderr
+
+    home = made_once(tmp_path_factory, "small-study", run) / "home"
     by_name = {run.read("scheme.json")["name"]: run for run in Store(home).all()}
     runs = {key: by_name[f"tiny/{n}"] for n, key in enumerate([*schemes, 32, 64])}
     rows = tuple(_row(row, [runs.get((row, seed)) for seed in SEEDS]) for row in TASKS)
