@@ -60,7 +60,7 @@ class Checkpoint:
             return None
         require_known_checkpoint(path)
         try:
-            os.close(open_file(path))  # a named pipe would keep its readers waiting
+            os.close(open_file(path))
             with safe_open(path, framework="pt") as file:
                 return cls(
                     {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 (not a mapping)
@@ -75,6 +75,7 @@ class Checkpoint:
 def require_known_checkpoint(path: Path) -> None:
     """Raises TooNew if a newer lctui wrote the file; a damaged one is for `Checkpoint.load` to refuse."""
     try:
+        os.close(open_file(path))  # a named pipe would keep its readers waiting
         with safe_open(path, framework="pt") as file:
             said = json.loads(file.metadata()["lctui"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
