@@ -53,6 +53,11 @@ def net() -> torch.nn.Module:
     )
 
 
+def plain_net() -> torch.nn.Module:
+    """The same net without dropout, so that several can train together."""
+    return torch.nn.Sequential(*(layer for layer in net() if not isinstance(layer, torch.nn.Dropout)))
+
+
 SMALL: dict[str, Any] = tiny(
     name="small",
     model={"factory": f"{__name__}:net"},
