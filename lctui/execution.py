@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -39,6 +39,7 @@ from lctui.runs.status import Progress, StatusFile
 from lctui.runs.status import State as RunState
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run
+from lctui.runs.worker_log import logging_to
 from lctui.scheme.storage import dense_bits
 
 logger = logging.getLogger("lctui")
@@ -405,29 +406,3 @@ class Execution:
     def _on_waiting(self) -> None:
         self.status.update(phase="waiting")
         self._tell(lambda observer: observer.progress(self.status.progress))
-
-
-class _LogFile(logging.FileHandler):
-    """A log that a full disk cuts short; the run's own files say what becomes of the run."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Says nothing: standard error may be this very file."""
-
-
-@contextmanager
-def logging_to(run: Run) -> Iterator[None]:
-    """What is said of this run, and of none in particular, goes to the run's folder, and nowhere else."""
-    handler = _LogFile(run.file("worker.log"), encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handler.addFilter(lambda record: record.name in (logger.name, f"{logger.name}.{run.id}"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-        if not logger.handlers:
-            logger.setLevel(logging.NOTSET)
-            logger.propagate = True
