@@ -1,4 +1,4 @@
-"""Broken artifacts: changed bytes, and files whose header or tensors were changed and sealed again with a checksum that is right."""
+"""Broken artifacts: changed bytes, and changed headers or tensors under a checksum that is right again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken input by the thousand: an exit code and words as the contract says, no traceback, no hang, no flood of memory."""
+"""Broken input by the thousand: exit code and words as the contract says, no traceback, no hang, no flood of memory."""
 
 from __future__ import annotations
 

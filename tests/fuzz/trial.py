@@ -7,6 +7,7 @@ the command line itself calls.  Two seconds of CPU, a minute of anything and a g
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -28,7 +29,7 @@ from lctui import cli
 
 MOST_BYTES = 1 << 30
 MOST_SECONDS = 2.0
-LONGEST_LINE = 3000
+LONGEST_LINE = 1500
 
 COMMAND = typer.main.get_command(cli.app)
 
@@ -101,13 +102,11 @@ def _hang(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Tries what the command line asks for."""
     kind, count, seed, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    from tests.fuzz import artifacts, folders, schemes
-
     os.environ["LCTUI_HOME"] = str(folder / "home")
-    os.environ |= {"COLUMNS": "200", "TERM": "dumb"}
+    os.environ |= {"COLUMNS": "200", "TERM": "dumb", "XDG_CONFIG_HOME": str(folder / "config")}
     os.chdir(folder)
     warnings.simplefilter("error")
-    cases = {"schemes": schemes.cases, "artifacts": artifacts.cases, "folders": folders.cases}[kind]
+    cases = importlib.import_module(f"tests.fuzz.{kind}").cases
     # A fuse: what allocates far too much fails here, and not the machine.
     resource.setrlimit(resource.RLIMIT_DATA, (4 * MOST_BYTES, 4 * MOST_BYTES))
     json.dump(trials(cases(Random(seed), count, folder)), sys.stdout)
