@@ -45,7 +45,6 @@ def cases(rng: Random, count: int, folder: Path) -> Iterator[tuple[str, Callable
 
 def _written(home: Path, run_id: str) -> list[Path]:
     """Files of a home besides its runs, as lctui writes them."""
-    store = Store(home)
     study = StudyRecord.open(home, parse_study(STUDY, "study.json", {}))
     entry = {"id": run_id, "device": "cpu"}
     atomic.write_json(home / "queue.json", {"version": 1, "order": [entry], "taken": [entry]})
