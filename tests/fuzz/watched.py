@@ -5,6 +5,7 @@ Owns the hook, which cannot be taken out again: it is for child processes.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Any
@@ -25,9 +26,9 @@ def watch(folder: str, arguments: list[str]) -> None:
             os.write(2, f"executes: {event} {details}\n".encode())
             os._exit(REFUSED)
 
-    # What the readers need is imported before anybody watches: libraries start processes to look at the machine.
-    import lctui.export.artifact
-    import lctui.models  # noqa: F401
+    if arguments[0] == "unpack":
+        # Imported before anybody watches: libraries start processes to look at the machine.
+        importlib.import_module("lctui.export.artifact")
 
     sys.argv[1:] = arguments
     sys.addaudithook(hook)
