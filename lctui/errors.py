@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 MAX_SHOWN = 60
+MAX_LINE = 1400
+"""Signs of a line: what it quotes may have any length, a name above all."""
 
 
 class Exit(IntEnum):
@@ -53,8 +55,9 @@ class BadInput(LctuiError):
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:
-        """One line a problem, as `FILE: PATH: problem`."""
-        return [printable(f"{self.source}: {problem}" if self.source else str(problem)) for problem in self.problems]
+        """One line a problem, of bounded length, as `FILE: PATH: problem`."""
+        lines = [printable(f"{self.source}: {problem}" if self.source else str(problem)) for problem in self.problems]
+        return [line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…" for line in lines]
 
     @classmethod
     def one(cls, source: str, path: str, message: str) -> BadInput:

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any
 
 from lctui.export.formats import Column, Form, Table
+from lctui.runs.follow import MOST_TASKS
 from lctui.runs.log import finite
 from lctui.runs.store import Run
 
@@ -100,7 +101,7 @@ def list_of(record: Mapping[str, Any], name: str) -> list[Any]:
 
 def tasks_of(record: Mapping[str, Any]) -> list[Row]:
     """What a result or an event says of the tasks."""
-    return [task for task in list_of(record, "layers") if isinstance(task, dict)]
+    return [task for task in list_of(record, "layers")[:MOST_TASKS] if isinstance(task, dict)]
 
 
 def layers_of(task: Row) -> str:

@@ -80,7 +80,7 @@ def reference_epochs(run: Run) -> list[dict[str, Any]]:
     time: they count as trained just before this run had the reference.
     """
     events = run.events()
-    own = {event.get("epoch"): event for event in events if event["event"] == "reference_epoch"}
+    own = {finite(event.get("epoch")): event for event in events if event["event"] == "reference_epoch"}
     key = reference_key(run)
     path = run.folder.parents[1] / "references" / (key or "") / "reference.json"
     record = atomic.read_json(path) if key else None
@@ -89,7 +89,7 @@ def reference_epochs(run: Run) -> list[dict[str, Any]]:
     had = next((event for event in events if event["event"] == "reference_finished"), {})
     end, timed = unix_time(had), []
     for epoch in reversed(epochs):
-        end = unix_time(own.get(epoch.get("epoch"), {}), end)
+        end = unix_time(own.get(finite(epoch.get("epoch")), {}), end)
         timed.append({**epoch, "unix_time": end})
         seconds = finite(epoch.get("seconds"))
         end -= seconds if isfinite(seconds) else 0.0

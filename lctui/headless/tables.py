@@ -34,7 +34,7 @@ def result_table(result: dict[str, Any]) -> Group:
     for task in result["layers"]:
         tasks.add_row(
             Text(", ".join(task["layers"])),
-            task["type"],
+            str(task["type"]),
             learned(task),
             f"{task['parameters']:,}",
             size_of(task["bits"]),
