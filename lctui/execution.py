@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import torch
 
@@ -28,6 +28,7 @@ from lctui.learning.evaluate import evaluate
 from lctui.learning.net import FlatNet
 from lctui.learning.train import Turn
 from lctui.memory import is_out_of_memory, memory_for
+from lctui.observers import Nobody, Observer
 from lctui.prepare import Prepared, provenance
 from lctui.results import Kept, Numbers, measured, result_of
 from lctui.resuming import origin, require_same_origin
@@ -35,8 +36,8 @@ from lctui.runs import atomic
 from lctui.runs.eta import Eta
 from lctui.runs.locks import Lock, Taken
 from lctui.runs.log import EventLog, read_lines
-from lctui.runs.status import Progress, StatusFile
 from lctui.runs.status import State as RunState
+from lctui.runs.status import StatusFile
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run
 from lctui.runs.worker_log import logging_to
@@ -48,26 +49,6 @@ LOST = "this machine was not heard of for so long that another worker has taken 
 
 SAVE_SHARE = 0.05
 """Every epoch is followed by a checkpoint, unless writing them would take a larger share of the time."""
-
-
-class Observer(Protocol):
-    """Somebody watching a run from inside its process."""
-
-    def event(self, event: events.Event) -> None:
-        """Something happened."""
-
-    def progress(self, progress: Progress) -> None:
-        """A batch is done."""
-
-
-class Nobody:
-    """The observer of a run that nobody watches."""
-
-    def event(self, event: events.Event) -> None:
-        """Ignores the event."""
-
-    def progress(self, progress: Progress) -> None:
-        """Ignores the progress."""
 
 
 def execute(run: Run, prepared: Prepared, home: Path, stop: StopRequest, observer: Observer) -> Numbers:

@@ -32,23 +32,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
-    run, stop = Run(options.folder), StopRequest()
+    run, stop, begun = Run(options.folder), StopRequest(), False
     with stop.on_signals():
         try:
             prepared = prepare(run.scheme(), options.home, options.device, str(run.file("scheme.json")))
-        except LctuiError as error:
-            _report_bad_start(run, error)
-            return error.exit_code
-        try:
+            begun = True
             execute(run, prepared, options.home, stop, Nobody())
         except (Taken, TooNew) as error:
             _say(error)  # nothing in the folder is this worker's to write
             return error.exit_code
-        except BadInput as error:
-            _report_bad_start(run, error)
-            return error.exit_code
         except LctuiError as error:
-            return error.exit_code  # the run has said so
+            if isinstance(error, BadInput) or not begun:
+                _report_bad_start(run, error)
+            return error.exit_code  # what began has said so itself
     return Exit.DONE
 
 

@@ -77,7 +77,7 @@ def test_a_run_that_is_not_running_cannot_be_stopped(state: str, run: Run) -> No
     assert not run.file("stop").exists()
 
 
-@pytest.mark.parametrize("state", ["interrupted", "crashed", "failed", "diverged"])
+@pytest.mark.parametrize("state", ["interrupted", "crashed", "failed"])
 def test_a_run_at_rest_can_go_on_and_is_asked_to_stop_no_more(state: str, run: Run) -> None:
     say(run, state)
     run.file("stop").touch()
@@ -88,6 +88,12 @@ def test_a_run_at_rest_can_go_on_and_is_asked_to_stop_no_more(state: str, run: R
 def test_a_finished_run_cannot_go_on(run: Run) -> None:
     say(run, "finished")
     with pytest.raises(BadInput, match="is finished; `lctui show abcd-net`"):
+        prepare_to_resume(run)
+
+
+def test_a_run_that_diverged_cannot_go_on(run: Run) -> None:
+    say(run, "diverged")
+    with pytest.raises(BadInput, match=r"has diverged .*: change that setting and start a new run"):
         prepare_to_resume(run)
 
 
