@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ def cases(rng: Random, count: int, folder: Path) -> Iterator[tuple[str, Callable
     bases = [EXAMPLE, *(with_how(how) for how, _ in HOWS), with_how([how for how, _ in HOWS[:3]]), STUDY, STUDY]
     bases += [json.loads((ROOT / "schemes" / "quickstart.json").read_text())]
     file, home = folder / "scheme.json", folder / "home"
+    importlib.import_module("lctui.models")  # some schemes need torch: what loading it takes is not theirs
     for number in range(count):
         base = rng.choice(bases)
         whole = text_of(base)
