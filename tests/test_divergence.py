@@ -12,6 +12,7 @@ from torch import nn
 
 from lctui import execution
 from lctui.errors import BadInput, Diverged
+from lctui.learning.ensemble import Ensemble
 from lctui.learning.evaluate import error_pct
 from lctui.learning.resident import Resident
 from lctui.prepare import prepare
@@ -21,6 +22,7 @@ from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run, Store, new_run
 from lctui.scheme import Scheme
 from tests.conftest import Cli, tiny
+from tests.learning.test_ensemble import make_data, make_trainers, turns_of
 
 L_STEP: dict[str, Any] = {"epochs": 1, "batch_size": 64, "lr": 0.05, "clip_lr": False}
 
@@ -117,6 +119,20 @@ def test_a_diverged_run_is_not_resumed_and_says_why(cli: Cli, scheme_file: Any) 
     assert run.status() == "diverged"
     with pytest.raises(BadInput, match="the same numbers would do so again"):
         prepare_to_resume(run)
+
+
+def test_one_of_several_nets_that_diverges_leaves_the_others_numbers_as_they_are() -> None:
+    data = make_data()
+    sound, beside = make_trainers(data), make_trainers(data)
+    for trainers, rate in ((sound, 0.04), (beside, 1e30)):
+        turns = turns_of(trainers)
+        turns[1].lr = rate
+        Ensemble(99).train(turns)
+        assert [turn.together for turn in turns] == [3, 3, 3]
+    assert not beside[1].net.w.isfinite().all()
+    for place in (0, 2):
+        assert torch.equal(sound[place].net.w, beside[place].net.w)
+        assert torch.equal(sound[place].momentum, beside[place].momentum)
 
 
 def test_a_net_that_answers_with_no_number_is_wrong() -> None:
