@@ -104,7 +104,9 @@ def test_a_pickle_in_place_of_weights_runs_nothing(tmp_path: Path) -> None:
     assert mark.exists()
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "folder", "device"])
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "folder", "device"]
+)
 def test_nobody_waits_for_what_is_no_file(tmp_path: Path, make: Any) -> None:
     path = tmp_path / "events.jsonl"
     make(path)
