@@ -93,8 +93,8 @@ def read_idx(file: Path, *, dimensions: int, source: str = "") -> np.ndarray:
     if not file.is_file():
         file = file.with_name(file.name + ".gz")
     try:
-        with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as content_of:
-            content = content_of.read(MAX_BYTES + 1)
+        with file.open("rb") as stored:
+            content = (gzip.GzipFile(fileobj=stored) if file.suffix == ".gz" else stored).read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput.one(source, "data.name", f"cannot read {file}: {one_line(error)}") from None
     if len(content) > MAX_BYTES:

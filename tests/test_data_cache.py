@@ -270,7 +270,7 @@ def test_a_run_gives_the_same_result_with_and_without(cli: Cli, scheme_file: Cal
 
 def test_reading_names_no_file_that_the_cache_does_not_watch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    read = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda file: (opened.append(file), read(file))[1])
+    opening = Path.open
+    monkeypatch.setattr(Path, "open", lambda file, *mode: (opened.append(file), opening(file, *mode))[1])
     data_sources.read("mnist", home=Path("no-home"))
     assert sorted(opened) == sorted(data_sources.input_files.data_files("mnist", Path("no-home")))
