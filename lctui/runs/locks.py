@@ -102,7 +102,8 @@ class Lock:
 def is_held(path: Path) -> bool:
     """Does a living process hold the lock?"""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Without waiting, whatever lies there: a named pipe would have no end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -6,6 +6,7 @@ a resumed run reports again replaces what it had reported.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -35,6 +36,8 @@ class EventLog:
     """The writing end of `events.jsonl`."""
 
     def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_file():  # a named pipe would never be opened
+            raise OSError(errno.EINVAL, "is no ordinary file", str(path))
         self._file = path.open("ab")
         self._synced = -math.inf
         self._end_torn_line(path)

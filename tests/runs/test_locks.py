@@ -136,3 +136,9 @@ def test_a_lock_that_nobody_could_take_is_said_in_one_line(tmp_path: Path) -> No
             with pytest.raises(BadInput) as caught:
                 take()
             assert caught.value.lines() == [f"{file}: cannot be locked: {why}"]
+
+
+def test_a_pipe_in_a_locks_place_is_held_by_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    os.mkfifo(path)
+    assert not is_held(path)

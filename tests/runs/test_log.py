@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -167,3 +168,10 @@ def test_what_was_reported_before_the_checkpoint_stays(tmp_path: Path) -> None:
     found = read_events(tmp_path / "events.jsonl")
     assert [event["epoch"] for event in found if event["event"] == "reference_epoch"] == [1, 2, 3]
     assert [(e["step"], e["epoch"]) for e in found if e["event"] == "epoch"] == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_a_pipe_in_the_logs_place_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="is no ordinary file"):
+        EventLog(path)
