@@ -98,7 +98,7 @@ def weights(run: Run, scheme: Scheme, sessions: Sessions, bins: int) -> dict[str
     task_of = {name: (task, found) for task, found in zip(tasks, learned, strict=True) for name in task.names}
     layers = []
     for layer in info.layers:
-        name = f"{layer.name}.weight"
+        name = layer.tensor
         before = reference.view(reference.w, name) if known else None
         described = _distribution(state[name], before, bins)
         if layer.name in task_of:
@@ -116,7 +116,7 @@ def _artifact(run: Run) -> dict[str, Tensor]:
 
 def _require_fits(run: Run, info: NetInfo, state: dict[str, Tensor]) -> None:
     for layer in info.layers:
-        found = state.get(f"{layer.name}.weight")
+        found = state.get(layer.tensor)
         if found is None or tuple(found.shape) != layer.shape:
             raise BadInput.one("", run.id, "its code changed since it ran: the net has other layers now")
 

@@ -193,7 +193,13 @@ def _outputs(module: nn.Module, example: Tensor) -> int | None:
 
 def _described(info: NetInfo, input_shape: tuple[int, ...] | None, classes: int | None) -> dict[str, Any]:
     layers = [
-        {"name": layer.name, "kind": layer.kind, "shape": list(layer.shape), "pixels": layer.pixels}
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "shape": list(layer.shape),
+            "pixels": layer.pixels,
+            **({"blocks": layer.blocks} if layer.blocks > 1 else {}),
+        }
         for layer in info.layers
     ]
     shape = list(input_shape) if input_shape is not None else None

@@ -7,7 +7,6 @@ torch-free records of `lctui.scheme.net`.  Trains nothing and downloads nothing.
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lctui import scheme, user_code
+from lctui import layers, scheme, user_code
 from lctui.errors import BadInput, nearest, not_one_of
 from lctui.input_files import require_weights
 from lctui.learning.lenet5 import IMAGE, LeNet5Gradient
-from lctui.scheme.net import BIAS, Layer, NetInfo, bias_name
+from lctui.scheme.net import NetInfo
 
 TORCHVISION = "torchvision:"
-
-COMPRESSIBLE = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.Linear,
-    nn.Embedding,
-)
-"""Modules whose `weight` can be compressed."""
 
 _TORCHVISION_DEFAULTS: dict[str, dict[str, Any]] = {
     # Auxiliary classifiers would make the output of these two a tuple in training.
@@ -125,15 +112,15 @@ def describe(module: nn.Module, example: Tensor | None = None, *, source: str = 
     Raises:
         BadInput: the net does not take the example.
     """
-    pixels = None if example is None else _count_pixels(module, example[:1], source)
-    layers = tuple(
-        Layer(name, _kind(layer), tuple(layer.weight.shape), pixels=1 if pixels is None else pixels[layer])
-        for name, layer in _compressible(module)
-    )
+    weights = layers.weights(module)
+    pixels: Mapping[int, int] = dict.fromkeys((id(weight.value) for weight in weights), 1)
+    if example is not None:
+        pixels = layers.count_pixels(module, lambda: _forward(module, example[:1], source))
+    found = tuple(weight.layer(pixels[id(weight.value)]) for weight in weights)
     tensors = {id(value): value for value in module.state_dict(keep_vars=True).values() if isinstance(value, Tensor)}
     values = sum(tensor.numel() for tensor in tensors.values())
-    others = values - sum(layer.parameters for layer in layers)
-    return NetInfo(layers, others, biases=_biases(module, {layer.name for layer in layers}))
+    others = values - sum(layer.parameters for layer in found)
+    return NetInfo(found, others, biases=layers.biases(weights))
 
 
 def load_weights(net: nn.Module, file: Path, *, source: str = "") -> None:
@@ -196,64 +183,6 @@ def _call_known(factory: Callable[..., nn.Module], name: str, args: Mapping[str,
     except Exception as error:
         problem = f"{name} does not take these arguments: {user_code.one_line(error)}"
         raise BadInput.one(source, "model.args", problem) from error
-
-
-def _compressible(module: nn.Module) -> list[tuple[str, Any]]:
-    """Modules with a weight of their own, in the net's order; of those that share one, the first."""
-    seen: set[int] = set()
-    found = []
-    for name, layer in module.named_modules():
-        weight = layer._parameters.get("weight")
-        if isinstance(layer, COMPRESSIBLE) and weight is not None and id(weight) not in seen:
-            seen.add(id(weight))
-            found.append((name, layer))
-    return found
-
-
-def _biases(module: nn.Module, taken: set[str]) -> tuple[Layer, ...]:
-    """The biases of the compressible layers; not one that is called what a layer is."""
-    seen: set[int] = set()
-    found = []
-    for name, layer in _compressible(module):
-        bias = layer._parameters.get("bias")
-        if bias is not None and id(bias) not in seen and bias_name(name) not in taken:
-            seen.add(id(bias))
-            found.append(Layer(bias_name(name), BIAS, tuple(bias.shape)))
-    return tuple(found)
-
-
-def _kind(layer: nn.Module) -> str:
-    return next(kind.__name__ for kind in COMPRESSIBLE if isinstance(layer, kind))
-
-
-def _count_pixels(module: nn.Module, example: Tensor, source: str) -> Counter[nn.Module]:
-    """Output positions of each layer for one input, summed over its calls and those of layers tied to it."""
-    owners = {id(layer.weight): layer for _, layer in _compressible(module)}
-    pixels: Counter[nn.Module] = Counter()
-
-    def count(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
-        given = inputs[0] if inputs else next(iter(named.values()))
-        pixels[owners[id(layer.weight)]] += _positions(layer, given, output)
-
-    layers = [layer for layer in module.modules() if isinstance(layer, COMPRESSIBLE) and id(layer.weight) in owners]
-    hooks = [layer.register_forward_hook(count, with_kwargs=True) for layer in layers]
-    try:
-        _forward(module, example, source)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return pixels
-
-
-def _positions(layer: Any, inputs: Tensor, output: Tensor) -> int:
-    """How often one input multiplies by each weight; `inputs` and `output` are batches of one."""
-    if isinstance(layer, nn.Embedding):  # looked up, never multiplied by
-        return 0
-    if isinstance(layer, nn.Linear):
-        return output.numel() // max(layer.out_features, 1)
-    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-        return inputs.numel() // layer.in_channels
-    return output.numel() // layer.out_channels
 
 
 def _forward(module: nn.Module, example: Tensor, source: str) -> None:

@@ -193,6 +193,9 @@ def _misfits(how: Any, task: ResolvedTask) -> list[tuple[str, str]]:
     of = f"{', '.join(task.names)}"
     if isinstance(how, LowRank | PruneNM | PruneStructured) and (bias := _first_bias(task)):
         return [("", f"{how.type} takes weights, {bias} is a bias: prune or quantize it")]
+    if isinstance(how, PruneNM | PruneStructured) and (layer := next((x for x in task.layers if x.is_transposed), None)):
+        rule = f"{how.type} takes rows of outputs, {layer.name} is a transposed convolution, whose rows are inputs"
+        return [("", f"{rule}: prune or quantize it, or give it low rank")]
     if isinstance(how, Prune) and how.code == "arithmetic" and (large := _too_large_to_code(task)):
         return [("code", large)]
     if isinstance(how, Prune) and how.norm == "l0" and how.kappa is not None and how.kappa > n:
@@ -224,6 +227,9 @@ def _misfits_low_rank(how: LowRank, task: ResolvedTask) -> list[tuple[str, str]]
     if len(task.layers) > 1:
         joint = f"low_rank takes one layer at a time, this task joins {len(task.layers)}: {', '.join(task.names)}"
         return [("", joint)]
+    if task.layers[0].blocks > 1:
+        grouped = f"{task.names[0]} is a convolution in {task.layers[0].blocks} groups"
+        return [("", f"low_rank takes layers whose outputs all have the same inputs, {grouped}: prune or quantize it")]
     rows, columns = task.layers[0].matrix(how.conv_scheme)
     if how.rank != "auto" and how.rank > min(rows, columns):
         largest = min(rows, columns)

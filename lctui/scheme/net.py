@@ -7,7 +7,7 @@ loaded.  `lctui.models` builds the modules and describes any other net with the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -30,13 +30,16 @@ BIAS = "bias"
 class Layer:
     """A layer that can be compressed: its weight's shape, and the output pixels each weight is used for.
 
-    Or, of kind `BIAS`, a layer's bias: its name is then that of the tensor, `fc1.bias`.
+    Or, of kind `BIAS`, a layer's bias: its name is then that of the tensor, `fc1.bias`.  `blocks` are the groups of a
+    grouped convolution; `stored` names the tensor in a state dict where the layer's name does not tell.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     pixels: int = 1
+    blocks: int = 1
+    stored: str | None = field(default=None, compare=False)
 
     @property
     def is_bias(self) -> bool:
@@ -46,7 +49,12 @@ class Layer:
     @property
     def tensor(self) -> str:
         """The name of its tensor in a state dict."""
-        return self.name if self.is_bias else f"{self.name}.weight"
+        return self.stored or (self.name if self.is_bias else f"{self.name}.weight")
+
+    @property
+    def is_transposed(self) -> bool:
+        """Is its weight [inputs, outputs/groups, …], as that of a transposed convolution?"""
+        return self.kind.startswith("ConvTranspose")
 
     @property
     def parameters(self) -> int:

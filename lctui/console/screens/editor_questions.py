@@ -150,7 +150,8 @@ class EditorQuestions(SchemeFiles):
         if question is not self._net or not self.is_attached:
             return
         layers = tuple(
-            Layer(each["name"], each["kind"], tuple(each["shape"]), each["pixels"]) for each in found["layers"]
+            Layer(each["name"], each["kind"], tuple(each["shape"]), each["pixels"], each.get("blocks", 1))
+            for each in found["layers"]
         )
         biases = tuple(Layer(each["name"], BIAS, tuple(each["shape"])) for each in found.get("biases", ()))
         shape = tuple(found["input_shape"]) if found.get("input_shape") else None
