@@ -193,7 +193,9 @@ def _misfits(how: Any, task: ResolvedTask) -> list[tuple[str, str]]:
     of = f"{', '.join(task.names)}"
     if isinstance(how, LowRank | PruneNM | PruneStructured) and (bias := _first_bias(task)):
         return [("", f"{how.type} takes weights, {bias} is a bias: prune or quantize it")]
-    if isinstance(how, PruneNM | PruneStructured) and (layer := next((x for x in task.layers if x.is_transposed), None)):
+    if isinstance(how, PruneNM | PruneStructured) and (
+        layer := next((x for x in task.layers if x.is_transposed), None)
+    ):
         rule = f"{how.type} takes rows of outputs, {layer.name} is a transposed convolution, whose rows are inputs"
         return [("", f"{rule}: prune or quantize it, or give it low rank")]
     if isinstance(how, Prune) and how.code == "arithmetic" and (large := _too_large_to_code(task)):
