@@ -125,6 +125,20 @@ def check(
 
 
 @app.command()
+def new(
+    model: Annotated[str, typer.Option("--model", metavar="NET", help="A factory: built in, or file.py:function.")],
+    data: Annotated[str, typer.Option("--data", metavar="DATA", help="A data set: built in, or file.py:function.")],
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The file (default: the net's name).")] = None,
+    settings: Set = None,
+    home: Home = None,
+) -> None:
+    """Write a scheme for a net and data, with a first proposal for every layer; print the file's name."""
+    from lctui.proposing import new_scheme
+
+    typer.echo(str(new_scheme(model, data, to, overrides(settings), open_store(home).home)))
+
+
+@app.command()
 def schema(study: Annotated[bool, typer.Option("--study", help="The study file's instead.")] = False) -> None:
     """Print the JSON Schema of a scheme file."""
     from lctui.scheme import Scheme

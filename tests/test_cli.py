@@ -34,7 +34,7 @@ def wait_for_line(process: subprocess.Popen[str], beginning: str) -> str:
 def test_help_names_every_verb(cli: Cli) -> None:
     done = cli("--help")
     assert done.returncode == 0
-    for verb in ("check", "ls", "show", "rm", "stop", "resume", "export", "unpack", "schema", "bench", "--run"):
+    for verb in ("new", "check", "ls", "show", "rm", "stop", "resume", "export", "unpack", "schema", "bench", "--run"):
         assert verb in done.stdout
 
 

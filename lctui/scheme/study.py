@@ -116,7 +116,17 @@ def load_file(path: Path, overrides: Settings | None = None) -> Scheme | Study:
         # The base is what a study's overrides change, whether or not they say so.
         named = {name.removeprefix("base."): value for name, value in (overrides or {}).items()}
         return parse_study(raw, str(path), named)
-    return parse_scheme(_overridden(raw, overrides or {}, str(path)), str(path))
+    return parse_changed(raw, overrides or {}, str(path))[1]
+
+
+def parse_changed(raw: Any, overrides: Settings, source: str) -> tuple[Any, Scheme]:
+    """A scheme's parsed JSON with fields overridden by dotted path, and the scheme that it is.
+
+    Raises:
+        BadInput: with all problems.
+    """
+    changed = _overridden(raw, overrides, source)
+    return changed, parse_scheme(changed, source)
 
 
 def _overridden(raw: Any, overrides: Settings, source: str) -> Any:

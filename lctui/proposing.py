@@ -1,0 +1,79 @@
+"""What `lctui new` does: a scheme file for a net and data, with a task for every layer.
+
+Owns the file's name and content, and never writes over another file.  Net and data are built and loaded as a run
+would, so that whatever is wrong with them is said before there is a file; trains nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lctui.errors import BadInput
+
+if TYPE_CHECKING:
+    from lctui.scheme import Scheme
+    from lctui.scheme.net import NetInfo
+
+
+def new_scheme(model: str, data: str, to: Path | None, settings: dict[str, Any], home: Path) -> Path:
+    """Writes the proposal for a factory and a data set, with fields set by dotted path; returns the file.
+
+    Raises:
+        BadInput: the file exists or cannot be, or net and data are not right; nothing has been written.
+    """
+    from lctui.scheme.propose import propose
+    from lctui.scheme.study import parse_changed
+
+    name = _name(model)
+    file = to if to is not None else Path(f"{name}.json")
+    _require_new(file)
+    raw = {"name": name, "model": {"factory": model}, "data": {"name": data}, "compress": []}
+    raw, scheme = parse_changed(raw, settings, str(file))
+    tasks = propose(_net_of(scheme, home, str(file)))
+    if not tasks:
+        raise BadInput.one(str(file), "model.factory", f"{model} has no layers with weights to compress")
+    if file.absolute().parent != Path.cwd():  # the names must lead to the same files from there
+        raw["model"]["factory"], raw["data"]["name"] = scheme.model.factory, scheme.data.name
+    with file.open("x") as out:
+        out.write(_text({**raw, "compress": raw["compress"] or tasks}))
+    return file
+
+
+def _name(model: str) -> str:
+    return re.sub(r"\W+", "-", model.rpartition(":")[2]).strip("-") or "scheme"
+
+
+def _require_new(file: Path) -> None:
+    if file.exists():
+        raise BadInput.one(str(file), "", "is there already, and is not written over; --to FILE names another")
+    if not file.absolute().parent.is_dir():
+        raise BadInput.one(str(file), "", f"there is no folder {file.absolute().parent}")
+
+
+def _net_of(scheme: Scheme, home: Path, source: str) -> NetInfo:
+    """The net, once it is known to take the data; built-in ones are known without torch."""
+    from lctui.input_files import require_inputs
+    from lctui.scheme.check import describe
+    from lctui.scheme.net import BUILT_IN_DATA
+
+    known = describe(scheme.model)
+    if known is not None and scheme.data.name in BUILT_IN_DATA:
+        return known
+    require_inputs(scheme, home, source)
+    from lctui.prepare import prepare
+
+    return prepare(scheme, home, "cpu", source).info
+
+
+def _text(raw: dict[str, Any]) -> str:
+    """JSON with a line for every field, and for every task."""
+    fields = []
+    for name, value in raw.items():
+        lines = (
+            ",\n".join(f"    {json.dumps(each, ensure_ascii=False)}" for each in value) if name == "compress" else ""
+        )
+        fields.append(f'  "{name}": ' + (f"[\n{lines}\n  ]" if lines else json.dumps(value, ensure_ascii=False)))
+    return "{\n" + ",\n".join(fields) + "\n}\n"
