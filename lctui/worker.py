@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 from lctui.errors import BadInput, Exit, LctuiError
-from lctui.execution import Nobody, execute, logging_to
+from lctui.execution import Nobody, execute
 from lctui.prepare import prepare
 from lctui.runs.locks import Lock
 from lctui.runs.status import StatusFile
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run
+from lctui.runs.worker_log import logging_to
 
 logger = logging.getLogger("lctui")
 

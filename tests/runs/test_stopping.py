@@ -77,7 +77,7 @@ def test_a_run_that_is_not_running_cannot_be_stopped(state: str, run: Run) -> No
     assert not run.file("stop").exists()
 
 
-@pytest.mark.parametrize("state", ["interrupted", "crashed", "failed", "diverged"])
+@pytest.mark.parametrize("state", ["interrupted", "crashed", "failed"])
 def test_a_run_at_rest_can_go_on_and_is_asked_to_stop_no_more(state: str, run: Run) -> None:
     say(run, state)
     run.file("stop").touch()
