@@ -7,7 +7,6 @@ epoch that it wants trained to the next, so that several can train theirs togeth
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -17,14 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-
 from lctui import checkpoint, events, references
 from lctui.advice import advice, advice_on_memory
-from lctui.algorithm import LCProblem, State, compressed_state, learning_compression, size
-from lctui.errors import Diverged, Interrupted, LctuiError, OutOfMemory, RunFailed, shown
+from lctui.algorithm import LCProblem, State, compressed_state, learning_compression
+from lctui.errors import Diverged, Interrupted, LctuiError, OutOfMemory, RunFailed
 from lctui.export import artifact
-from lctui.learning.evaluate import evaluate
 from lctui.learning.net import FlatNet
 from lctui.learning.train import Turn
 from lctui.memory import is_out_of_memory, memory_for
@@ -42,6 +38,7 @@ from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Run
 from lctui.runs.worker_log import logging_to
 from lctui.scheme.storage import dense_bits
+from lctui.truth import require_truth
 
 logger = logging.getLogger("lctui")
 
@@ -252,28 +249,12 @@ class Execution:
                 for task, theta in zip(self.problem.tasks, self.state.theta, strict=True)
             ]
             artifact_bytes = artifact.save(path, tasks, state)
-            self._require_truth(path, state)
+            require_truth(path, state, self.problem, self.state.theta, self.prepared, self.kept.last or {})
         result = self._result("finished", artifact_bytes)
         atomic.write_json(self.run.file("result.json"), result)
         self.status.update(phase="done")
         self._emit(events.RunFinished("finished", result["seconds"], result))
         return result
-
-    def _require_truth(self, path: Path, state: dict[str, torch.Tensor]) -> None:
-        """What is reported must be what the file holds: unpack it, compare it bit for bit, evaluate it."""
-        unpacked = artifact.load(path)
-        if unpacked.keys() != state.keys() or not all(torch.equal(unpacked[name], state[name]) for name in state):
-            raise RunFailed(f"{path.name} does not decompress to the net that was measured")
-        net = FlatNet(self.prepared.module, self.prepared.device)
-        net.load_state(unpacked)
-        assert self.state.theta is not None
-        measures = asdict(evaluate(net.module, self.prepared.splits)) | size(self.problem, self.state.theta)
-        said = self.kept.last or {}
-        for name, value in measures.items():
-            # As JSON has it: after a resume the last step comes from the checkpoint.
-            if json.loads(json.dumps(value)) != json.loads(json.dumps(said.get(name))):
-                words = f"the last step said {shown(said.get(name))}"
-                raise RunFailed(f"{path.name} measures {name} = {shown(value)}, {words}: nothing of it is reported")
 
     def _result(self, status: str, artifact_bytes: int | None = None) -> Numbers:
         self._count_seconds()
