@@ -283,8 +283,9 @@ class Execution:
         self._count_seconds()
         started = time.monotonic()
         self.log.sync()  # no checkpoint is ahead of what has been reported
-        saved = checkpoint.of_run(self.net, self.state, self.kept.record())
-        saved.save(self.run.file("checkpoint.safetensors"))
+        with memory_for("for a checkpoint", "end other programs, or take a smaller model (model.args)"):
+            saved = checkpoint.of_run(self.net, self.state, self.kept.record())
+            saved.save(self.run.file("checkpoint.safetensors"))
         self.saved = time.monotonic()
         self.save_seconds = self.saved - started
 

@@ -87,7 +87,7 @@ def _execute(folder: str, room: float, at: str, number: int) -> int:
     run = Run(Path(folder))
     home = run.folder.parent.parent
     prepared = prepare(run.scheme(), home, "cpu", "")
-    execution.SAVE_SECONDS = 1e9  # one checkpoint, after direct compression
+    execution.SAVE_SHARE = 1e-9  # one checkpoint, after direct compression
     try:
         execution.execute(run, prepared, home, StopRequest(), Limits())
     except LctuiError as error:
