@@ -133,6 +133,15 @@ def load(path: str | Path) -> dict[str, Tensor]:
     Raises:
         BadInput: no artifact, one of a newer lctui, or a damaged one.
     """
+    return load_with_tasks(path)[0]
+
+
+def load_with_tasks(path: str | Path) -> tuple[dict[str, Tensor], list[ArtifactTask]]:
+    """The dense state dict of an artifact, and each task's Θ, which its weights there are decompressed from.
+
+    Raises:
+        BadInput: as `load` does.
+    """
     path = Path(path)
     try:
         content = files.read_bytes(path, MAX_FILE_BYTES)
@@ -321,11 +330,13 @@ def _check_size(header: _Header, size: int) -> None:
         raise ValueError(f"{values:,} values exceed {most:,}, of a file of {size:,} bytes")
 
 
-def _decompress(header: _Header, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _decompress(header: _Header, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[ArtifactTask]]:
     state: dict[str, Tensor] = {}
+    tasks = []
     for place, task in enumerate(header.tasks):
         stored = {name: tensors.pop(f"{header.mark}{place}.{name}") for name in task.parts}
-        state.update(_decompress_task(task, header.hows[task.how], stored))
+        tasks.append(_restore_task(task, header.hows[task.how], stored))
+        state.update(zip(task.layers, tasks[-1].theta.dense(), strict=True))
     if set(state) & set(tensors) or any(name.startswith(header.mark) for name in tensors):
         raise ValueError("tensors that no task announces")
     state.update(tensors)
@@ -334,16 +345,15 @@ def _decompress(header: _Header, tensors: dict[str, Tensor]) -> dict[str, Tensor
     state.update({name: state[owner] for name, owner in header.aliases.items()})
     if sorted(header.names) != sorted(state):
         raise ValueError("the names announced are not those found")
-    return {name: state[name] for name in header.names}
+    return {name: state[name] for name in header.names}, tasks
 
 
-def _decompress_task(task: _Task, how: Any, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+def _restore_task(task: _Task, how: Any, stored: dict[str, Tensor]) -> ArtifactTask:
     dtype = getattr(torch, task.dtype, None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"{task.dtype!r} is no floating-point type")
     decoded = {name: _decode(entry, stored[name], task) for name, entry in task.parts.items()}
-    theta = restore(how, task.shapes, decoded, dtype, True)
-    return dict(zip(task.layers, theta.dense(), strict=True))
+    return ArtifactTask(task.layers, restore(how, task.shapes, decoded, dtype, True))
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> int:

@@ -1,0 +1,132 @@
+"""Nets that deploy: what they compute is what the dense compressed net computes, with fewer multiplications."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lctui.compression import c_step
+from lctui.compression.low_rank import LowRankFactors
+from lctui.export import artifact
+from lctui.export.artifact import ArtifactTask
+from lctui.export.deploy import deployable
+from lctui.runs.store import Store
+from lctui.scheme.compressions import LowRank
+from lctui.what_if import Sessions
+
+
+def low_rank_task(net: nn.Module, name: str, rank: int, **fields: object) -> ArtifactTask:
+    """The task of a layer whose weights are made of that rank."""
+    layer = net.get_submodule(name)
+    theta = c_step(LowRank(rank=rank, **fields), [layer.weight.detach()], mu=1.0)
+    (dense,) = theta.dense()
+    layer.weight.data.copy_(dense)
+    return ArtifactTask((f"{name}.weight",), theta)
+
+
+def same(dense: nn.Module, deployed: nn.Module, inputs: Tensor) -> None:
+    """Both give the same outputs, to the rounding of float32."""
+    with torch.no_grad():
+        torch.testing.assert_close(deployed(inputs), dense.eval()(inputs), rtol=1e-4, atol=1e-5)
+
+
+def multiplications(module: nn.Module, inputs: Tensor) -> int:
+    """Multiply-adds as torch itself counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(inputs)
+    return counter.get_total_flops() // 2
+
+
+@given(
+    kernel=st.tuples(st.integers(1, 4), st.integers(2, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)) | st.just("valid"),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    scheme=st.sampled_from(["scheme_1", "scheme_2"]),
+    bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_convolution_of_low_rank_is_two(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int] | str,
+    dilation: tuple[int, int],
+    scheme: str,
+    bias: bool,
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)
+    layer = nn.Conv2d(6, 7, kernel, stride, padding, dilation, bias=bias)
+    net, inputs = nn.Sequential(layer), torch.randn(3, 6, 11, 12)
+    task = low_rank_task(net, "0", 1, conv_scheme=scheme)
+    made = deployable(net, net.state_dict(), [task], inputs)
+    same(net, made.module, inputs)
+    split = isinstance(made.module.get_submodule("0"), nn.Sequential)
+    assert split == ("two layers of rank 1" in made.notes[0])
+    assert (multiplications(made.module, inputs) < multiplications(net, inputs)) == split
+
+
+@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
+def test_padding_by_name_stays_what_it_is(scheme: str) -> None:
+    torch.manual_seed(0)
+    net, inputs = nn.Sequential(nn.Conv2d(6, 8, (5, 3), padding="same", dilation=(1, 2))), torch.randn(2, 6, 9, 9)
+    task = low_rank_task(net, "0", 2, conv_scheme=scheme)
+    made = deployable(net, net.state_dict(), [task], inputs)
+    assert "two layers" in made.notes[0]
+    same(net, made.module, inputs)
+
+
+def test_a_rank_that_saves_nothing_stays_dense() -> None:
+    net, inputs = nn.Sequential(nn.Linear(10, 10)), torch.randn(2, 10)
+    for rank, words in ((5, "would multiply no less"), (4, "two layers of rank 4, 1.2× fewer")):
+        made = deployable(net, net.state_dict(), [low_rank_task(net, "0", rank)], inputs)
+        assert words in made.notes[0]
+        same(net, made.module, inputs)
+
+
+class Tied(nn.Module):
+    """Two layers with one weight, and one whose weight is used besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 12)
+        self.b.weight = self.a.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x))) + self.c.weight.sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("a", "a: left dense: Linear of rank 1"), ("c", "c: left dense: the net uses more")]
+)
+def test_what_shares_its_weight_stays_dense(name: str, words: str) -> None:
+    net, inputs = Tied(), torch.randn(2, 12)
+    made = deployable(net, net.state_dict(), [low_rank_task(net, name, 1)], inputs)
+    assert made.notes[0].startswith(words)
+    same(net, made.module, inputs)
+
+
+def test_a_runs_net_predicts_the_same_of_every_test_image(looked_at_run: tuple[Path, str]) -> None:
+    home, name = looked_at_run
+    run = Store(home).find(name)
+    state, tasks = artifact.load_with_tasks(run.file("compressed.safetensors"))
+    session = Sessions(home, "cpu").get(run.scheme(), "scheme.json")
+    test = session.splits.test
+    images, labels = next(test.in_order(len(test)))
+    made = deployable(session.module, state, tasks, images[:2])
+    (theta,) = [task.theta for task in tasks if isinstance(task.theta, LowRankFactors)]
+    assert made.notes[0].startswith(f"fc1: two layers of rank {theta.rank}, ")
+    session.module.load_state_dict(state)
+    same(session.module, made.module, images)
+    with torch.no_grad():
+        predicted = made.module(images).argmax(1)
+        assert torch.equal(predicted, session.module(images).argmax(1))
+    wrong = 100 * int((predicted != labels).sum()) / len(labels)
+    assert wrong == run.read("result.json")["final"]["test_error_pct"]
