@@ -231,7 +231,7 @@ def export(
     settings: Set = None,
     home: Home = None,
 ) -> None:
-    """Write tables of runs (a row a run, a task, a step, a number), plots, and TensorBoard's event files.
+    """Write tables of runs (a row a run, a task, a step, a number), plots, TensorBoard's event files, and their nets.
 
     Of a study: its report, with the tables and figures that its file asks for.
     """

@@ -1,6 +1,6 @@
-"""What `lctui export` does: runs as tables and plots, or a study as its report.
+"""What `lctui export` does: runs as tables, plots and nets to deploy, or a study as its report.
 
-Owns that choice.  Loads no torch itself: what only a net can tell is asked of a process that has it.
+Owns that choice.  Loads torch only to write nets: what only a net can tell is asked of a process that has it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def export_what(
         BadInput: there are no such runs or study, or they cannot be shown so.
     """
     from lctui.console.inspection import Answers
-    from lctui.export.files import export_runs
+    from lctui.export.files import DEPLOYED, export_runs, require_known
     from lctui.export.study_files import STUDY_FORMATS, export_study
 
     if len(what) == 1 and (Path(what[0]).suffix == ".json" or what[0] in studies(store.home)):
@@ -46,5 +46,15 @@ def export_what(
     found = list(dict.fromkeys(store.find(run) for run in what))
     for run in found:
         run.require_known()
-    with Answers(store.home) as answers:
-        return export_runs(found, folder, formats or ["csv"], plots, answers, say)
+    formats = formats or ["csv"]
+    require_known(formats, plots)
+    nets, others = [each for each in formats if each in DEPLOYED], [each for each in formats if each not in DEPLOYED]
+    paths = []
+    if others:
+        with Answers(store.home) as answers:
+            paths = export_runs(found, folder, others, plots, answers, say)
+    if nets:
+        from lctui.deploying import deploy_runs
+
+        paths += deploy_runs(found, folder, nets, store.home, say)
+    return paths

@@ -42,7 +42,7 @@ def confusion(run: Run, scheme: Scheme, sessions: Sessions, *, reference: bool =
     """
     state = None if reference else _artifact(run)
     session = sessions.get(scheme, str(run.file("scheme.json")))
-    _require_same_inputs(run, session)
+    require_same_inputs(run, session)
     net = session.reference().net if state is None else FlatNet(session.module, session.device)
     if state is not None:
         net.load_state(state)
@@ -68,8 +68,12 @@ def _predictions(net: FlatNet, images: Resident) -> tuple[Tensor, Tensor]:
     return labels, predicted
 
 
-def _require_same_inputs(run: Run, session: Session) -> None:
-    """Numbers of other data or of other code would be taken for the run's."""
+def require_same_inputs(run: Run, session: Session) -> None:
+    """Numbers of other data or of other code would be taken for the run's.
+
+    Raises:
+        BadInput: the session has not what the run had.
+    """
     meta = run.read("meta.json")
     for now, name, what in (
         (session.data_digest, "data_sha256", "data"),

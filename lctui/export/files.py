@@ -21,7 +21,9 @@ from lctui.export.tables import run_tables
 from lctui.runs.store import Run
 
 TENSORBOARD = "tensorboard"
-FORMATS = (*WRITERS, *DRAWN, TENSORBOARD)
+DEPLOYED = ("torch", "safetensors")
+"""What a run's net can be written as; `lctui.deploying` does it."""
+FORMATS = (*WRITERS, *DRAWN, TENSORBOARD, *DEPLOYED)
 
 
 def export_runs(
@@ -40,7 +42,7 @@ def export_runs(
     Raises:
         BadInput: a format or plot is unknown, there is nothing to draw, or the folder cannot be written to.
     """
-    _require_known(formats, plots)
+    require_known(formats, plots)
     drawn = [name for name in formats if name in DRAWN]
     shown = _figures(runs, plots, insides, note) if drawn else Gallery()
     if TENSORBOARD in formats:
@@ -54,7 +56,8 @@ def export_runs(
         raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
 
 
-def _require_known(formats: Sequence[str], plots: Sequence[str]) -> None:
+def require_known(formats: Sequence[str], plots: Sequence[str]) -> None:
+    """Raises BadInput if a format or a plot is unknown, or a plot without a format to draw it in."""
     for option, names, known in (("--format", formats, FORMATS), ("--plot", plots, PLOTS)):
         for name in names:
             if name not in known:

@@ -40,7 +40,11 @@ Together = Annotated[
 
 Formats = Annotated[
     str,
-    typer.Option("--format", metavar="LIST", help="csv, json, md, tex: tables; png, svg: plots; tensorboard."),
+    typer.Option(
+        "--format",
+        metavar="LIST",
+        help="csv, json, md, tex: tables; png, svg: plots; tensorboard; torch, safetensors: the net to deploy.",
+    ),
 ]
 Plots = Annotated[
     str,

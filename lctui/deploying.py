@@ -1,0 +1,101 @@
+"""Finished runs as nets that deploy: `lctui export --format torch,safetensors`.
+
+Owns which files there are, and the check of each: it is opened again, and must predict of every test image what the
+run's net does.  Trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lctui.errors import BadInput, RunFailed
+from lctui.export import artifact
+from lctui.export.deploy import dense_net, deployable
+from lctui.export.deploy_files import SUFFIXES, Scores, open_program, write_program
+from lctui.export.names import run_names
+from lctui.insight import require_same_inputs
+from lctui.learning.evaluate import batch_size
+from lctui.learning.resident import Resident
+from lctui.runs.store import Run
+from lctui.what_if import Sessions
+
+FOLDER = "deploy"
+ROUNDING = 1e-4
+"""Scores differ by so much of the largest one: products that are summed in another order are rounded otherwise."""
+
+
+def deploy_runs(
+    runs: Sequence[Run], folder: Path, formats: Sequence[str], home: Path, note: Callable[[str], None]
+) -> list[Path]:
+    """Writes the nets of runs into folders of their own under `folder`/deploy, over older files; returns the files.
+
+    `note` is told what became of each layer that could be another.
+
+    Raises:
+        BadInput: a run has no net, its data or code changed, or a format cannot express it; nothing can be written.
+        RunFailed: a file does not predict what the run's net does.
+    """
+    sessions, names = Sessions(home, "cpu"), run_names(runs)
+    for run in runs:
+        if not run.file("compressed.safetensors").exists():
+            raise BadInput.one("", run.id, "has no compressed net yet: it is written when the run finishes")
+    try:
+        return [path for run in runs for path in _deploy(run, folder / FOLDER / names[run], formats, sessions, note)]
+    except OSError as error:
+        raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror or error}") from None
+
+
+def _deploy(
+    run: Run, folder: Path, formats: Sequence[str], sessions: Sessions, note: Callable[[str], None]
+) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    if "safetensors" in formats:
+        paths.append(folder / "model.safetensors")
+        artifact.unpack(run.file("compressed.safetensors"), paths[0])
+    programs = [name for name in formats if name in SUFFIXES]
+    if not programs:
+        return paths
+    session = sessions.get(run.scheme(), str(run.file("scheme.json")))
+    require_same_inputs(run, session)
+    state, tasks = artifact.load_with_tasks(run.file("compressed.safetensors"))
+    test = session.splits.test
+    example, _ = next(test.in_order(2))
+    dense = dense_net(session.module, state)
+    made = deployable(session.module, state, tasks, example)
+    for line in made.notes:
+        note(f"{run.id}: {line}")
+    for name in programs:
+        path = folder / f"model{SUFFIXES[name]}"
+        write_program(name, made.module, example, path, run.id)
+        require_same(dense, open_program(name, path), test, str(path))
+        paths.append(path)
+    return paths
+
+
+@torch.inference_mode()
+def require_same(dense: Scores, deployed: Scores, images: Resident, source: str) -> None:
+    """Both predict the same class of every image; where two classes are level up to rounding, either of them.
+
+    Raises:
+        RunFailed: they do not.
+    """
+    changed = sum(
+        int(_changed(dense(inputs), deployed(inputs.contiguous())).sum())
+        for inputs, _ in images.in_order(batch_size(images))
+    )
+    if changed:
+        raise RunFailed(
+            f"{source}: predicts otherwise than the run's net of {changed:,} of {len(images):,} test images"
+        )
+
+
+def _changed(wanted: Tensor, got: Tensor) -> Tensor:
+    """Which predictions differ: [n] booleans."""
+    chosen = wanted.gather(1, got.argmax(1, keepdim=True)).squeeze(1)  # what the net itself says of the other's choice
+    level = wanted.amax(1) - chosen <= ROUNDING * wanted.abs().amax(1)
+    return (got.argmax(1) != wanted.argmax(1)) & ~level
