@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +30,8 @@ def replace(path: Path, write: Callable[[Path], None], *, durable: bool = True) 
 
     `durable` forces the bytes to the disk first, so that a power cut leaves the old or the new file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two threads may write one file at once, and so may two hosts whose processes share a number.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     sys.audit("lctui.write", str(temporary))
     try:
         write(temporary)
