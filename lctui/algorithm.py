@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -147,21 +147,21 @@ def _l_step(problem: LCProblem, state: State, k: int, mu: float, penalty: Penalt
     state.momentum = trainer.momentum
     while trainer.position.epoch < options.epochs:
         turn = Turn(trainer, lr, penalty)
-        where, hint = f"LC step {k + 1}, epoch {trainer.position.epoch + 1}", l_step_advice(lr, mu)
+        where = f"LC step {k + 1}, epoch {trainer.position.epoch + 1}"
+        require_finite = partial(_require_finite, f"the loss or the weights in {where} are", l_step_advice(lr, mu))
         try:
             yield turn
             with memory_for("in the L step", _L_STEP_ADVICE):
                 state.loss = turn.loss()
         except Interrupted:
             # Only what is finite may be kept as the place to go on from.
-            loss = trainer.position.loss_sum
-            _require_finite(f"the loss or the weights in {where} are", hint, loss, problem.net.w, trainer.momentum)
+            require_finite(trainer.position.loss_sum, problem.net.w, trainer.momentum)
             raise
         finally:
             state.position = trainer.position
             state.l_seconds += turn.seconds
         epoch = state.position.epoch
-        _require_finite(f"the loss or the weights in {where} are", hint, state.loss, problem.net.w, trainer.momentum)
+        require_finite(state.loss, problem.net.w, trainer.momentum)
         yield Epoch(k + 1, epoch, options.epochs, mu, lr, state.loss, turn.seconds, turn.together)
 
 

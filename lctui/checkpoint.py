@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from lctui.runs.formats import FORMAT, require_known
 from lctui.scheme import How
 
 _HOW: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(How)
+
+_BROKEN = (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError)
+"""What a damaged file may bring about."""
 
 
 @dataclass
@@ -58,15 +62,10 @@ class Checkpoint:
         """
         if not path.exists():
             return None
-        require_known_checkpoint(path)
         try:
-            os.close(open_file(path))
-            with safe_open(path, framework="pt") as file:
-                return cls(
-                    {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 (not a mapping)
-                    json.loads(file.metadata()["lctui"]),
-                )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+            with _opened(path) as (file, numbers):
+                return cls({name: file.get_tensor(name) for name in file.keys()}, numbers)  # noqa: SIM118 (no mapping)
+        except _BROKEN as error:
             if is_out_of_memory(error):
                 raise  # the file may be whole
             raise _unusable(path, error) from error
@@ -74,13 +73,18 @@ class Checkpoint:
 
 def require_known_checkpoint(path: Path) -> None:
     """Raises TooNew if a newer lctui wrote the file; a damaged one is for `Checkpoint.load` to refuse."""
-    try:
-        os.close(open_file(path))  # a named pipe would keep its readers waiting
-        with safe_open(path, framework="pt") as file:
-            said = json.loads(file.metadata()["lctui"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
-        return
-    require_known(str(path), said if isinstance(said, dict) else {})
+    with suppress(*_BROKEN), _opened(path):
+        pass
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """A checkpoint's file, and the numbers in it, if it is of a format that this code knows."""
+    os.close(open_file(path))  # a named pipe would keep its readers waiting
+    with safe_open(path, framework="pt") as file:
+        numbers = json.loads(file.metadata()["lctui"])
+        require_known(str(path), numbers if isinstance(numbers, dict) else {})
+        yield file, numbers
 
 
 def _unusable(path: Path | str, error: Exception) -> RunFailed:
@@ -101,10 +105,8 @@ def to_reference(checkpoint: Checkpoint, net: FlatNet) -> ReferenceState:
     Raises:
         RunFailed: the checkpoint is not one of this net.
     """
-    try:
+    with _fitting("the reference's checkpoint.safetensors"):
         return ReferenceState(*_take_net(checkpoint, net))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _unusable("the reference's checkpoint.safetensors", error) from error
 
 
 def of_run(net: FlatNet, state: State, numbers: Mapping[str, Any]) -> Checkpoint:
@@ -130,12 +132,19 @@ def to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]]
     Raises:
         RunFailed: the checkpoint is not one of this net.
     """
-    try:
+    with _fitting("checkpoint.safetensors"):
         return _to_run(checkpoint, net)
+
+
+@contextmanager
+def _fitting(name: str) -> Iterator[None]:
+    """What goes wrong in here says that the checkpoint is not one of this net, unless there was no memory."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        raise _unusable("checkpoint.safetensors", error) from error
+        raise _unusable(name, error) from error
 
 
 def _to_run(checkpoint: Checkpoint, net: FlatNet) -> tuple[State, dict[str, Any]]:

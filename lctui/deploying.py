@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lctui.errors import BadInput, RunFailed
+from lctui.errors import BadInput, RunFailed, writing_to
 from lctui.export import artifact
 from lctui.export.deploy import dense_net, deployable
 from lctui.export.deploy_files import SUFFIXES, Scores, open_program, write_program
@@ -43,10 +43,8 @@ def deploy_runs(
     for run in runs:
         if not run.file("compressed.safetensors").exists():
             raise BadInput.one("", run.id, "has no compressed net yet: it is written when the run finishes")
-    try:
+    with writing_to(folder):
         return [path for run in runs for path in _deploy(run, folder / FOLDER / names[run], formats, sessions, note)]
-    except OSError as error:
-        raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror or error}") from None
 
 
 def _deploy(

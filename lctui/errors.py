@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -63,6 +64,15 @@ class BadInput(LctuiError):
     def one(cls, source: str, path: str, message: str) -> BadInput:
         """A `BadInput` with a single problem."""
         return cls(source, [Problem(path, message)])
+
+
+@contextmanager
+def writing_to(place: object) -> Iterator[None]:
+    """Whatever the system refuses in here is that this place cannot be written to; raises BadInput in its stead."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput.one(str(place), "", f"cannot be written to: {error.strerror or error}") from None
 
 
 class RunFailed(LctuiError):

@@ -32,7 +32,7 @@ def export_what(
         BadInput: there are no such runs or study, or they cannot be shown so.
     """
     from lctui.console.inspection import Answers
-    from lctui.export.files import DEPLOYED, export_runs, require_known
+    from lctui.export.files import DEPLOYED, export_runs, require_formats
     from lctui.export.study_files import STUDY_FORMATS, export_study
 
     if len(what) == 1 and (Path(what[0]).suffix == ".json" or what[0] in studies(store.home)):
@@ -47,7 +47,7 @@ def export_what(
     for run in found:
         run.require_known()
     formats = formats or ["csv"]
-    require_known(formats, plots)
+    require_formats(formats, plots)
     nets, others = [each for each in formats if each in DEPLOYED], [each for each in formats if each not in DEPLOYED]
     paths = []
     if others:

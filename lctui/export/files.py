@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lctui.errors import BadInput, Problem, not_one_of
+from lctui.errors import BadInput, Problem, not_one_of, writing_to
 from lctui.export import tensorboard
 from lctui.export.formats import WRITERS, Table, write_table
 from lctui.export.gallery import PLOTS, Gallery, gallery
@@ -42,21 +42,19 @@ def export_runs(
     Raises:
         BadInput: a format or plot is unknown, there is nothing to draw, or the folder cannot be written to.
     """
-    require_known(formats, plots)
+    require_formats(formats, plots)
     drawn = [name for name in formats if name in DRAWN]
     shown = _figures(runs, plots, insides, note) if drawn else Gallery()
     if TENSORBOARD in formats:
         tensorboard.require()
     written = [name for name in formats if name in WRITERS]
-    try:
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         paths = _write(runs, folder, written) + draw_figures(shown.figures, folder, drawn)
         return paths + (_write_events(runs, folder / TENSORBOARD) if TENSORBOARD in formats else [])
-    except OSError as error:
-        raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
 
 
-def require_known(formats: Sequence[str], plots: Sequence[str]) -> None:
+def require_formats(formats: Sequence[str], plots: Sequence[str]) -> None:
     """Raises BadInput if a format or a plot is unknown, or a plot without a format to draw it in."""
     for option, names, known in (("--format", formats, FORMATS), ("--plot", plots, PLOTS)):
         for name in names:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from lctui.errors import BadInput, not_one_of
+from lctui.errors import BadInput, not_one_of, writing_to
 from lctui.export import study_figures, study_tables
 from lctui.export import study_words as words
 from lctui.export.files import draw_figures
@@ -58,11 +58,9 @@ def export_study(
         raise BadInput.one(study.source, "", "no run of this study has finished yet: there is nothing to report")
     rows, answers = _measured(study, layout, insides)
     drawn = [name for name in DRAWN if name in formats]
-    try:
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return _Writing(study, layout, rows, answers, folder).all(list(dict.fromkeys(formats)), drawn)
-    except OSError as error:
-        raise BadInput.one(str(folder), "", f"cannot be written to: {error.strerror}") from None
 
 
 def _default_layout(study: StudyRuns) -> Layout:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from types import NoneType
 from typing import Any
 
 from lctui.runs.facts import facts_of
@@ -23,6 +24,14 @@ Stamp = tuple[int, int, int] | None
 _VERSION = "lctui runs index 2"
 _MANY_UNSAVED = 50
 _NO_RUN = summary_of("", "crashed", {name: {} for name in SUMMARIZED})
+
+_TEXT, _MAYBE_TEXT, _NUMBER = (str,), (str, NoneType), (int, float, NoneType)
+_FIELD_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "name", "status"), _TEXT),
+    **dict.fromkeys(("created", "model", "phase", "error"), _MAYBE_TEXT),
+    "tags": (list,),
+}
+"""The types of a summary's fields; all others are numbers, or not known."""
 
 
 @dataclass(frozen=True)
@@ -141,19 +150,14 @@ def _is_entry(entry: Any) -> bool:
     """Is this what `save` writes of a run?  A checksum tells damage, and no more."""
     match entry:
         case [str(), list(stamps), dict(summary), dict()]:
-            kinds = {name: type(value) for name, value in summary.items()}
-            return _fits(kinds) and all(stamp is None or type(stamp) is list for stamp in stamps)
+            return _fits(summary) and all(stamp is None or type(stamp) is list for stamp in stamps)
     return False
 
 
-def _fits(kinds: dict[str, type]) -> bool:
-    """Are these the types of a summary's fields?"""
-    texts, maybe, tags = {"id", "name", "status"}, {"created", "model", "phase", "error"}, {"tags"}
-    numbers = {*_NO_RUN} - texts - maybe - tags
-    allowed = {**dict.fromkeys(texts, "str"), **dict.fromkeys(maybe, "str NoneType"), "tags": "list"}
-    allowed |= dict.fromkeys(numbers, "int float NoneType")
-    return kinds.keys() == allowed.keys() and all(
-        kinds[name].__name__ in words.split() for name, words in allowed.items()
+def _fits(summary: dict[str, Any]) -> bool:
+    """Are its fields those of a summary, each of a type that it may have there?"""
+    return summary.keys() == _NO_RUN.keys() and all(
+        type(value) in _FIELD_TYPES.get(name, _NUMBER) for name, value in summary.items()
     )
 
 

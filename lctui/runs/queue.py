@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lctui.errors import BadInput
+from lctui.errors import BadInput, writing_to
 from lctui.runs import atomic
 from lctui.runs.control import mark_starting, prepare_to_resume, remember_device
 from lctui.runs.formats import require_known
@@ -69,7 +69,7 @@ class Queue:
         """
         require_device_name(device)
         lane, added = lane_of(device), list[Run]()
-        with _writing(self.store.home):
+        with writing_to(self.store.home):
             self.store.home.mkdir(parents=True, exist_ok=True)
         # The lock is held for some runs at a time: nobody waits long for it while thousands are added.
         try:
@@ -185,7 +185,7 @@ class Queue:
         for lane in dict.fromkeys(entry.device for entry in order.waiting + order.taken):
             # Too many do no harm: one without the lane's lock leaves again.
             if not is_held(self.lane_file(lane, "lock")):
-                with _writing(home):
+                with writing_to(home):
                     arguments = ["--home", str(home), "--device", lane]
                     launch("lctui.runs.dispatch", arguments, self.lane_file(lane, "log"), where=home)
 
@@ -290,7 +290,7 @@ class Queue:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with _writing(self.store.home):
+        with writing_to(self.store.home):
             lock = Lock(self.store.home / "queue.lock")
             lock.wait()
             with lock:
@@ -358,11 +358,3 @@ def _entries(raw: Any) -> list[Entry]:
 
 def _is_lane(name: str) -> bool:
     return re.fullmatch(r"cpu|cuda:\d{1,4}", name) is not None
-
-
-@contextmanager
-def _writing(home: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BadInput.one(str(home), "", f"cannot be written to: {error.strerror}") from None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import platformdirs
 
-from lctui.errors import BadInput, nearest
+from lctui.errors import BadInput, nearest, writing_to
 from lctui.runs import atomic
 from lctui.runs.formats import FORMAT, is_newer, require_known
 from lctui.runs.locks import Lock
@@ -164,19 +164,18 @@ class Store:
         if not self._swept:
             self._sweep()
         draft = self.runs_folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            draft.mkdir(parents=True)
-            atomic.write_json(draft / "scheme.json", scheme.dump())
-            atomic.write_json(draft / "meta.json", {"format": FORMAT, "created": now(), **meta})
-            atomic.write_json(draft / "status.json", words(state))
-            while (folder := self.runs_folder / new_id(scheme.name)).exists():
-                continue
-            draft.rename(folder)
-        except BaseException as error:
-            shutil.rmtree(draft, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
-            raise
+        with writing_to(self.home):
+            try:
+                draft.mkdir(parents=True)
+                atomic.write_json(draft / "scheme.json", scheme.dump())
+                atomic.write_json(draft / "meta.json", {"format": FORMAT, "created": now(), **meta})
+                atomic.write_json(draft / "status.json", words(state))
+                while (folder := self.runs_folder / new_id(scheme.name)).exists():
+                    continue
+                draft.rename(folder)
+            except BaseException:
+                shutil.rmtree(draft, ignore_errors=True)
+                raise
         return Run(folder)
 
     @contextmanager
@@ -186,10 +185,8 @@ class Store:
         Raises:
             BadInput: the home cannot be written to.
         """
-        try:
+        with writing_to(self.home):
             self.home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput.one(str(self.home), "", f"cannot be written to: {error.strerror}") from None
         with Lock(self.home / "runs.lock") as lock:
             lock.wait()
             yield
@@ -291,12 +288,10 @@ def require_writable(store: Store) -> None:
         BadInput: the home cannot be written to, and why.
     """
     probe = store.runs_folder / f".probe-{os.getpid()}"
-    try:
+    with writing_to(store.home):
         store.runs_folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")
         probe.unlink()
-    except OSError as error:
-        raise BadInput.one(str(store.home), "", f"cannot be written to: {error.strerror}") from None
 
 
 def new_id(name: str) -> str:

@@ -6,9 +6,10 @@ Owns which compression a layer starts with; the numbers are those that the edito
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from lctui.scheme.compressions import Prune, QuantizeAdaptive
+from lctui.scheme.compressions import Block, Prune, QuantizeAdaptive
 from lctui.scheme.net import Layer, NetInfo
 from lctui.scheme.suggest import suggest
 
@@ -21,6 +22,13 @@ def propose(net: NetInfo) -> list[dict[str, Any]]:
 
 def _how(layer: Layer) -> dict[str, Any]:
     if layer.kind.startswith("Conv"):
-        return {"type": "prune", "kappa": suggest(Prune.model_json_schema()["properties"]["kappa"], [layer])}
-    k = suggest(QuantizeAdaptive.model_json_schema()["properties"]["k"], [layer])
+        return {"type": "prune", "kappa": suggest(_properties(Prune)["kappa"], [layer])}
+    k = suggest(_properties(QuantizeAdaptive)["k"], [layer])
     return {"type": "quantize", "k": min(k or 1, layer.parameters)}
+
+
+@cache
+def _properties(block: type[Block]) -> dict[str, Any]:
+    """What the schema of a block says of its fields; it is made once, not for every layer."""
+    properties: dict[str, Any] = block.model_json_schema()["properties"]
+    return properties
