@@ -97,12 +97,12 @@ _KINDS: dict[str, str] = {
 
 def _counts(run: Run, kind: str, prepared: Prepared) -> bool:
     meta = run.read("meta.json")
-    if kind not in ("at_work", "queued") or "device" in meta:
+    if kind == "finished" or "device" in meta:
         return would_equal(run, prepared)
-    # It has not said yet what it begins with: what it was asked for has to do.
+    # It has not said yet what it begins with, and may be killed before it could: what it was asked for has to do.
     origin = meta.get("queued")
     here = isinstance(origin, dict) and origin.get("folder") == str(Path.cwd())
-    same_code = here or not prepared.code_digest or kind == "at_work"
+    same_code = here or not prepared.code_digest or kind != "queued"
     return run.is_known() and same_code and _asked_for(meta) == prepared.device
 
 

@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
-from lctui.runs.store import Run, Store
+from lctui.prepare import prepare
+from lctui.resuming import Twins
+from lctui.runs import atomic
+from lctui.runs.status import words
+from lctui.runs.store import Run, Store, new_run
 from lctui.runs.study_record import StudyRecord, find_record, studies
 from lctui.runs.study_runs import open_study
+from lctui.scheme import Scheme
 from lctui.scheme.study import Study, load_file
 from tests.conftest import Cli, made_once, tiny, without_times
 
@@ -230,3 +235,12 @@ def test_a_damaged_record_is_written_anew(tmp_path: Path) -> None:
     assert again.runs == {loaded.schemes[0].fingerprint(): "abcd-x"}
     assert Run(home / "runs" / "abcd-x").status() != "finished"  # a run that is gone is none
     assert open_study("small study", Store(home)).rows[0].runs == (None, None)
+
+
+def test_a_run_that_was_made_but_never_begun_is_taken_up(tmp_path: Path) -> None:
+    """Whoever made it may be killed before it could say with what data and code it begins."""
+    store, scheme = Store(tmp_path), Scheme.model_validate(tiny())
+    run = new_run(store, scheme, "cpu")
+    atomic.write_json(run.file("status.json"), words("crashed"))
+    twins = Twins.of(scheme.fingerprint(), prepare(scheme, tmp_path, "cpu", ""), store)
+    assert twins.at_rest == run
