@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from lctui import launching
-from lctui.errors import BadInput, Exit, Interrupted, LctuiError, not_one_of
+from lctui.errors import BadInput, Exit, Interrupted, LctuiError, Problem, not_one_of
 from lctui.headless.options import (
     Detach,
     Device,
@@ -179,9 +179,15 @@ def rm(runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to
 
     store = open_store(home)
     # All names are looked up first: a typing mistake in the last must not leave the first deleted.
+    problems: list[Problem] = []
     for found in dict.fromkeys(store.find(run) for run in runs):
-        Queue(store).remove(found)
-        typer.echo(found.id)
+        try:
+            Queue(store).remove(found)
+            typer.echo(found.id)
+        except BadInput as error:  # the others go all the same
+            problems += error.problems
+    if problems:
+        raise BadInput("", problems)
 
 
 @app.command()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,6 +28,7 @@ from lctui.data import DataSet, Split
 from lctui.input_files import data_files
 from lctui.memory import is_out_of_memory
 from lctui.runs import atomic
+from lctui.runs.clock import touch_last
 from lctui.scheme import Data
 from lctui.scheme.net import BUILT_IN_DATA
 
@@ -72,7 +72,7 @@ class Entry:
             if found is None:
                 self.file.unlink(missing_ok=True)
             else:
-                os.utime(self.file)  # it was used
+                touch_last(self.file)
         return found
 
     def save(self, data: DataSet) -> None:
@@ -85,6 +85,7 @@ class Entry:
                 return
             # A file that a power cut leaves half-written is known by its seal.
             atomic.replace(self.file, lambda file: _write(file, self.identity, data), durable=False)
+            touch_last(self.file)
             _make_room(folder, keep=self.file)
         except (OSError, RuntimeError):  # torch's word for a mapping that the system refuses
             return

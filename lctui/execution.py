@@ -21,6 +21,7 @@ from lctui.advice import advice, advice_on_memory
 from lctui.algorithm import LCProblem, State, compressed_state, learning_compression
 from lctui.errors import Diverged, Interrupted, LctuiError, OutOfMemory, RunFailed
 from lctui.export import artifact
+from lctui.headless.words import duration
 from lctui.learning.net import FlatNet
 from lctui.learning.train import Turn
 from lctui.memory import is_out_of_memory, memory_for
@@ -29,9 +30,10 @@ from lctui.prepare import Prepared, provenance
 from lctui.results import Kept, Numbers, measured, result_of
 from lctui.resuming import origin, require_same_origin
 from lctui.runs import atomic
+from lctui.runs.clock import SET_BACK_SECONDS, Watch
 from lctui.runs.eta import Eta
 from lctui.runs.locks import Lock, Taken
-from lctui.runs.log import EventLog, read_lines
+from lctui.runs.log import EventLog, finite, read_lines
 from lctui.runs.status import State as RunState
 from lctui.runs.status import StatusFile
 from lctui.runs.stopping import StopRequest
@@ -70,6 +72,7 @@ class Execution:
         self.run, self.prepared, self.home, self.stop, self.observer = run, prepared, home, stop, observer
         self.scheme = prepared.scheme
         self.lock = Lock(run.file("lock"))
+        self.clock = Watch()
         self.status = StatusFile(run.file("status.json"), on_beat=self._look_for_stop)
         self.state, self.kept = State(), Kept()
         self.phase = "reference"
@@ -105,6 +108,7 @@ class Execution:
         require_same_origin(self.run, self.prepared)
         if self.lock.is_claim:
             self.logger.warning("no locks on this file system: lock.claim stands in for one")
+        self._warn_of_clock(finite(self.run.read("status.json").get("heartbeat_unix")) - time.time())
         with closing(EventLog(self.run.file("events.jsonl"))) as self.log:
             yield from self._work()
 
@@ -312,6 +316,7 @@ class Execution:
         return self.state.position.epoch, self.state.position.batch
 
     def _emit(self, event: events.Event) -> None:
+        self._warn_of_clock(self.clock.set_back())
         self.log.append(event)
         self.logger.info("%s", event)
         self._tell(lambda observer: observer.event(event))
@@ -323,6 +328,12 @@ class Execution:
         except (OSError, SystemExit):  # Rich answers a closed pipe by SystemExit
             self.logger.warning("nobody watches any more")
             self.observer = Nobody()
+
+    def _warn_of_clock(self, seconds: float) -> None:
+        """Nothing that is computed depends on the time of day; who reads the log should know."""
+        if seconds > SET_BACK_SECONDS:
+            words = f"the clock was set back by {duration(seconds)}"
+            self.logger.warning("%s: times of day here are out of order, durations and results are right", words)
 
     def _look_for_stop(self) -> None:
         if self.lock.is_lost():

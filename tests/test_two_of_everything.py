@@ -24,6 +24,7 @@ from tests.runs.children import HOLD, child, until
 from tests.runs.forked import Forked
 
 FOLDERS = Path(__file__).parent / "folders"
+CHECKPOINT = "*/runs/*/.checkpoint.*"
 LONGER = SCHEME | {"l_step": {"epochs": 40, "batch_size": 8, "lr": 0.05}}
 
 
@@ -47,7 +48,7 @@ def write(folder: Path, name: str, raw: dict[str, Any]) -> Path:
     return path
 
 
-def at_work(home: Path, phase: str = "l_step") -> bool:
+def is_in(home: Path, phase: str) -> bool:
     """Is a run that far?"""
     return any(run.read("status.json").get("progress", {}).get("phase") == phase for run in Store(home).folders())
 
@@ -67,8 +68,7 @@ def runs_of(process: Forked) -> list[dict[str, Any]]:
 def test_two_that_run_one_study_train_each_run_once(here: Path, home: Path) -> None:
     rows = [{"name": "a"}, {"name": "b", "set": {"seed": 5, "l_step.epochs": 1}}]
     path = write(here, "study.json", STUDY | {"base": LONGER, "variants": rows})
-    first = Forked(here, home, "--run", path)
-    until(lambda: at_work(home))
+    first = Forked(here, home, "--run", path, stands_at=CHECKPOINT)
     with first.held():
         second, third = Forked(here, home, "--run", path), Forked(here, home, "--run", path)
         waiting = "waits for another lctui that runs this study\n"
@@ -92,8 +92,7 @@ def test_two_that_run_one_study_train_each_run_once(here: Path, home: Path) -> N
 def test_a_run_that_another_study_is_at_is_waited_for_and_reused(here: Path, home: Path) -> None:
     mine = write(here, "mine.json", STUDY | {"study": "mine", "base": LONGER})
     theirs = write(here, "theirs.json", STUDY | {"study": "theirs", "base": LONGER, "variants": [{"name": "x"}]})
-    first = Forked(here, home, "--run", mine)
-    until(lambda: at_work(home))
+    first = Forked(here, home, "--run", mine, stands_at=CHECKPOINT)
     with first.held():
         second = Forked(here, home, "--run", theirs)
         (run,) = Store(home).folders()
@@ -124,11 +123,10 @@ def test_two_workers_on_one_run(here: Path, home: Path) -> None:
 def test_a_reference_that_two_share_is_taken_over_from_whom_is_killed(here: Path, home: Path) -> None:
     raw = LONGER | {"reference": {"epochs": 80, "batch_size": 8, "lr": 0.05}, "l_step": SCHEME["l_step"]}
     a, b = ({"name": name, "compress": raw["compress"][place : place + 1]} for place, name in enumerate("ab"))
-    first = Forked(here, home, "--run", write(here, "a.json", raw | a))
-    until(lambda: any(home.glob("references/*/checkpoint.safetensors")))
+    first = Forked(here, home, "--run", write(here, "a.json", raw | a), stands_at="*/references/*/.checkpoint.*")
     with first.held():
         second = Forked(here, home, "--run", write(here, "b.json", raw | b))
-        until(lambda: at_work(home, "waiting"))
+        until(lambda: is_in(home, "waiting"))
         first.signal(signal.SIGKILL)
         first.ended()
     undisturbed = Forked(here, here / "elsewhere", "--run", here / "b.json")

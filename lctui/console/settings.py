@@ -1,19 +1,21 @@
 """What the console remembers between starts: theme, filter, sort order, how plots look.
 
-Owns the settings file in the platform's configuration folder.  A damaged or unwritable file costs the memory, never the
-start.
+Owns the settings file in the platform's configuration folder, which several consoles may change at once.  A damaged or
+unwritable file costs the memory, never the start.
 """
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
+from lctui.errors import BadInput
 from lctui.runs import atomic
+from lctui.runs.locks import Lock
 
 Sort = Literal["newest", "name", "error", "ratio"]
 SORTS: tuple[Sort, ...] = ("newest", "name", "error", "ratio")
@@ -40,6 +42,15 @@ class Settings(BaseModel):
     """That pane has the whole screen."""
     details: bool = True
     """The selected run is shown beside the list."""
+    _known: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def know(self) -> None:
+        """What there is now is what the file says."""
+        self._known = self.model_dump()
+
+    def changed(self) -> dict[str, Any]:
+        """What is not as the file said when it was read or written here last."""
+        return {name: value for name, value in self.model_dump().items() if value != self._known.get(name)}
 
 
 def settings_file() -> Path:
@@ -49,19 +60,29 @@ def settings_file() -> Path:
 
 def load_settings() -> Settings:
     """The settings as they were left; defaults for what is missing or damaged."""
-    kept = atomic.read_json(settings_file())
-    kept = kept if isinstance(kept, dict) else {}
     settings = Settings()
-    for name, value in kept.items():
+    for name, value in _kept().items():
         if name in Settings.model_fields:
             with contextlib.suppress(ValidationError):
                 setattr(settings, name, value)
+    settings.know()
     return settings
 
 
 def save_settings(settings: Settings) -> None:
-    """Keeps the settings, if the folder can be written to."""
-    path = settings_file()
-    with contextlib.suppress(OSError):
+    """Keeps what was changed here, beside what another console has changed; if the folder can be written to."""
+    path, changed = settings_file(), settings.changed()
+    if not changed:
+        return
+    with contextlib.suppress(OSError, BadInput):
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(path, settings.model_dump(), durable=False)
+        with Lock(path.with_name("settings.lock")) as lock:
+            lock.wait()
+            atomic.sweep(path.parent, path.name)
+            atomic.write_json(path, {**_kept(), **changed}, durable=False)
+        settings.know()
+
+
+def _kept() -> dict[str, Any]:
+    kept = atomic.read_json(settings_file())
+    return kept if isinstance(kept, dict) else {}

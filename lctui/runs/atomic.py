@@ -49,9 +49,9 @@ def replace(path: Path, write: Callable[[Path], None], *, durable: bool = True) 
         _sync(path.parent)
 
 
-def sweep(folder: Path) -> None:
-    """Deletes what writers left that were killed; for whoever has the folder's lock, and so is its only writer."""
-    for temporary in folder.glob(".*.tmp"):
+def sweep(folder: Path, name: str = "*") -> None:
+    """Deletes what killed writers left of a file, or of all; for whoever has its lock, and so is its only writer."""
+    for temporary in folder.glob(f".{name}.*.tmp"):
         temporary.unlink(missing_ok=True)
 
 

@@ -104,7 +104,7 @@ def clear_stale(path: Path) -> bool:
 
 def _make(path: Path, said: dict[str, Any]) -> bool:
     """Puts a claim there unless one is there already; whoever finds it finds it whole."""
-    draft = path.with_name(f".{path.name}.{said['token']}")
+    draft = path.with_name(f".{path.name}.{said['token']}.tmp")  # `atomic.sweep` finds it if we are killed now
     try:
         draft.write_text(json.dumps(said), encoding="utf-8")
         return _link(draft, path)
@@ -118,6 +118,8 @@ def _link(draft: Path, path: Path) -> bool:
     except FileExistsError:
         # A server's answer may get lost, and the request be repeated: then the first one did it.
         return draft.stat().st_nlink == 2
+    except FileNotFoundError:
+        return False  # swept by whoever had the lock at that moment
     except OSError:
         # No links here (a stick's file system, say).  Found half written, the claim counts by its age.
         try:
@@ -148,7 +150,7 @@ def _is_stale(path: Path, claim: _Seen) -> bool:
         # Of this very machine: a later process with the same pid has another start time.
         return start_time(pid) != claim.said.get("started")
     # One of the future was made before the clock was set back, and has not been freshened since.
-    return abs(_clock(path.parent) - claim.freshened / 1e9) > STALE_SECONDS
+    return abs(time_of(path.parent) - claim.freshened / 1e9) > STALE_SECONDS
 
 
 def _remove(path: Path, is_meant: Callable[[_Seen], bool]) -> bool:
@@ -169,7 +171,7 @@ def _remove(path: Path, is_meant: Callable[[_Seen], bool]) -> bool:
         aside.unlink(missing_ok=True)
 
 
-def _clock(folder: Path) -> float:
+def time_of(folder: Path) -> float:
     """The time by the clock that gives files of this folder their times, in Unix seconds.
 
     Where nothing can be written, this machine's clock.

@@ -21,7 +21,7 @@ from lctui.runs.store import SUMMARIZED, Run, Store, summary_of
 Stamp = tuple[int, int, int] | None
 """What tells a file from its next version: time of change, size and inode; None for no file."""
 
-_VERSION = "lctui runs index 2"
+_VERSION = "lctui runs index 3"
 _MANY_UNSAVED = 50
 _NO_RUN = summary_of("", "crashed", {name: {} for name in SUMMARIZED})
 
@@ -94,7 +94,7 @@ class RunIndex:
             if rows.keys() == old.keys() and all(row is old[run_id] for run_id, row in rows.items()):
                 return False
             self._rows_by_id = rows
-            self.rows = tuple(sorted(rows.values(), key=_created, reverse=True))
+            self.rows = tuple(sorted(rows.values(), key=_order, reverse=True))
             return True
 
     def _examined(self, run_id: str, known: _Known | None, first: bool) -> _Known | None:
@@ -178,5 +178,5 @@ def _stamp(path: str) -> Stamp:
     return about.st_mtime_ns, about.st_size, about.st_ino
 
 
-def _created(row: RunRow) -> tuple[str, str]:
-    return row.summary["created"] or "", row.id
+def _order(row: RunRow) -> tuple[str, str]:
+    return row.summary["order"], row.id

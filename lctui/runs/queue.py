@@ -23,7 +23,7 @@ from lctui.runs.formats import require_known
 from lctui.runs.locks import Lock, is_held
 from lctui.runs.process import launch, require_device_name
 from lctui.runs.status import AT_WORK, words
-from lctui.runs.store import Run, Store, run_facts
+from lctui.runs.store import Run, Store, order_of, run_facts
 
 if TYPE_CHECKING:
     from lctui.scheme import Scheme
@@ -278,7 +278,7 @@ class Queue:
             return []
         if fresh or changed != self._scanned[0]:
             runs = [run for run in self.store.folders() if _is_queued(run)]
-            runs.sort(key=lambda run: (str(run.read("meta.json").get("created", "")), run.id))
+            runs.sort(key=lambda run: (order_of(run.read("meta.json")), run.id))
             # A folder that comes within the clock's tick would leave the same time: a young one is not trusted.
             old = time.time_ns() - changed > 2_000_000_000
             self._scanned = (changed if old else -1, runs)
@@ -294,6 +294,7 @@ class Queue:
             lock = Lock(self.store.home / "queue.lock")
             lock.wait()
             with lock:
+                atomic.sweep(self.store.home, self._file.name)
                 self._require_known()
                 yield
 

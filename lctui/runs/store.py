@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ import platformdirs
 
 from lctui.errors import BadInput, nearest, writing_to
 from lctui.runs import atomic
+from lctui.runs.claims import time_of
+from lctui.runs.clock import after
 from lctui.runs.formats import FORMAT, is_newer, require_known
 from lctui.runs.locks import Lock
 from lctui.runs.log import finite, now, read_events
@@ -105,6 +106,7 @@ def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]])
         "tags": [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
         "status": status,
         "created": _text(meta, "created"),
+        "order": order_of(meta),
         "model": _text(_object(scheme, "model"), "factory"),
         "phase": _text(progress, "phase"),
         "step": _number(progress, "step") or 0,
@@ -114,6 +116,11 @@ def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]])
         "eta_seconds": _number(progress, "eta_seconds"),
         "error": _what_is_wrong(run_id, status, said),
     }
+
+
+def order_of(meta: Mapping[str, Any]) -> str:
+    """What sorts runs, oldest first: when they were made, or, while the clock was behind, a place after the last."""
+    return str(meta.get("order") or meta.get("created") or "")
 
 
 def _what_is_wrong(run_id: str, status: Status, said: dict[str, Any]) -> str | None:
@@ -168,7 +175,7 @@ class Store:
             try:
                 draft.mkdir(parents=True)
                 atomic.write_json(draft / "scheme.json", scheme.dump())
-                atomic.write_json(draft / "meta.json", {"format": FORMAT, "created": now(), **meta})
+                atomic.write_json(draft / "meta.json", {"format": FORMAT, **self._place(now()), **meta})
                 atomic.write_json(draft / "status.json", words(state))
                 while (folder := self.runs_folder / new_id(scheme.name)).exists():
                     continue
@@ -177,6 +184,14 @@ class Store:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
         return Run(folder)
+
+    def _place(self, created: str) -> dict[str, str]:
+        """When a run is made, and, where the clock was ahead when an earlier one was, its place in their order."""
+        file = self.runs_folder / ".newest"
+        said = atomic.read_json(file)
+        order = after(said if isinstance(said, str) else "", created)
+        atomic.write_json(file, order, durable=False)
+        return {"created": created} | ({"order": order} if order != created else {})
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
@@ -201,9 +216,7 @@ class Store:
 
     def all(self) -> list[Run]:
         """Every run, newest first."""
-        return sorted(
-            self.folders(), key=lambda run: (str(run.read("meta.json").get("created", "")), run.id), reverse=True
-        )
+        return sorted(self.folders(), key=lambda run: (order_of(run.read("meta.json")), run.id), reverse=True)
 
     def find(self, prefix: str) -> Run:
         """The run with that id, or whose id alone begins so.
@@ -238,6 +251,8 @@ class Store:
         # Out of sight first, so that nobody opens a half-deleted run.
         try:
             run.folder.rename(run.folder.with_name(f".removed-{run.id}-{secrets.token_hex(4)}"))
+        except FileNotFoundError:
+            raise BadInput.one("", run.id, "is gone already") from None
         except OSError as error:
             raise BadInput.one("", run.id, f"cannot be removed: {error.strerror}") from None
         self._sweep()
@@ -250,24 +265,27 @@ class Store:
         self._swept = True
         for folder in self.runs_folder.glob(".removed-*"):
             shutil.rmtree(folder, ignore_errors=True)
-        for draft in self.runs_folder.glob(".new-*"):
+        drafts = list(self.runs_folder.glob(".new-*"))
+        clock = time_of(self.runs_folder) if drafts else 0.0
+        for draft in drafts:
             with suppress(OSError):
-                if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                # Of the future are those that were begun before the clock was set back.
+                if abs(clock - draft.stat().st_mtime) > DRAFT_SECONDS:
                     shutil.rmtree(draft, ignore_errors=True)
 
     def twins(self, fingerprint: str) -> list[Run]:
         """Runs of the same scheme, newest first."""
         found = [(self._known(run), run) for run in self.folders()]
-        twins = [(created, run.id, run) for (known, created), run in found if known == fingerprint]
+        twins = [(order, run.id, run) for (known, order), run in found if known == fingerprint]
         return [run for *_, run in sorted(twins, key=lambda twin: twin[:2], reverse=True)]
 
     def _known(self, run: Run) -> tuple[str, str]:
-        """A run's fingerprint and when it was made, which never change: each run's file is read once."""
+        """A run's fingerprint and its place in the order of runs, which never change: each run's file is read once."""
         if run.id not in self._fingerprints:
             meta = run.read("meta.json")
             if not meta:
                 return "", ""
-            self._fingerprints[run.id] = str(meta.get("fingerprint")), str(meta.get("created", ""))
+            self._fingerprints[run.id] = str(meta.get("fingerprint")), order_of(meta)
         return self._fingerprints[run.id]
 
 

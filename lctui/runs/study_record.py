@@ -58,6 +58,7 @@ class StudyRecord:
         study = {"study": self.study.name, "source": str(Path(self.study.source).absolute()), "file": self.study.raw}
         with Lock(self.path.with_name("lock")) as lock:
             lock.wait()
+            atomic.sweep(self.path.parent, self.path.name)
             self.runs = {**_runs(_known(self.path)), **more}
             atomic.write_json(self.path, {"version": VERSION, "updated": now(), **study, "runs": self.runs})
 

@@ -11,8 +11,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
+
+import psutil
 
 from tests.runs.children import until
 
@@ -24,12 +27,18 @@ _numbers = count()
 class Forked:
     """A process of lctui's, working in a folder on a home; what it prints goes to files."""
 
-    def __init__(self, folder: Path, home: Path, *arguments: str | Path, worker: bool = False) -> None:
+    def __init__(
+        self, folder: Path, home: Path, *arguments: str | Path, worker: bool = False, stands_at: str = ""
+    ) -> None:
+        """`stands_at`: when it is about to write such a file (a pattern) for the second time, it stands still."""
         number = next(_numbers)
         self.out, self.err = (folder / f"{number}.{kind}" for kind in ("out", "err"))
         target = _worker if worker else _lctui
-        self.process = _context.Process(target=target, args=(folder, home, self.out, self.err, [*map(str, arguments)]))
+        given = (folder, home, self.out, self.err, stands_at, [*map(str, arguments)])
+        self.process = _context.Process(target=target, args=given)
         self.process.start()
+        if stands_at:
+            until(lambda: psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)
 
     def ended(self) -> int:
         """Waits for its end; returns the exit code."""
@@ -62,22 +71,35 @@ class Forked:
                 self.signal(signal.SIGCONT)
 
 
-def _lctui(folder: Path, home: Path, out: Path, err: Path, arguments: list[str]) -> None:
-    _settle(folder, home, out, err)
+def _lctui(folder: Path, home: Path, out: Path, err: Path, stands_at: str, arguments: list[str]) -> None:
+    _settle(folder, home, out, err, stands_at)
     from lctui.cli import main
 
     sys.argv = ["lctui", *arguments]
     main()
 
 
-def _worker(folder: Path, home: Path, out: Path, err: Path, arguments: list[str]) -> None:
-    _settle(folder, home, out, err)
+def _worker(folder: Path, home: Path, out: Path, err: Path, stands_at: str, arguments: list[str]) -> None:
+    _settle(folder, home, out, err, stands_at)
     from lctui.worker import main
 
     sys.exit(main(arguments))
 
 
-def _settle(folder: Path, home: Path, out: Path, err: Path) -> None:
+def _stand_at(pattern: str) -> None:
+    """Stands still, until somebody lets it go on, at the second write of such a file."""
+    seen = count(1)
+
+    def listen(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "lctui.write" and fnmatch(str(arguments[0]), pattern) and next(seen) == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    sys.addaudithook(listen)
+
+
+def _settle(folder: Path, home: Path, out: Path, err: Path, stands_at: str) -> None:
+    if stands_at:
+        _stand_at(stands_at)
     os.chdir(folder)
     os.environ |= {"LCTUI_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120"}
     for path, stream in ((out, 1), (err, 2)):
