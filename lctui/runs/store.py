@@ -187,10 +187,11 @@ class Store:
 
     def _place(self, created: str) -> dict[str, str]:
         """When a run is made, and, where the clock was ahead when an earlier one was, its place in their order."""
-        file = self.runs_folder / ".newest"
+        file = self.home / "newest.json"
         said = atomic.read_json(file)
         order = after(said if isinstance(said, str) else "", created)
-        atomic.write_json(file, order, durable=False)
+        with suppress(OSError):  # it serves the order of a list, and is not worth failing for
+            atomic.write_json(file, order, durable=False)
         return {"created": created} | ({"order": order} if order != created else {})
 
     @contextmanager
@@ -204,6 +205,7 @@ class Store:
             self.home.mkdir(parents=True, exist_ok=True)
         with Lock(self.home / "runs.lock") as lock:
             lock.wait()
+            atomic.sweep(self.home, "newest.json")
             yield
 
     def folders(self) -> list[Run]:

@@ -323,7 +323,7 @@ def test_what_an_earlier_removal_left_goes_with_a_later_one(store: Store) -> Non
     assert {path.name for path in store.runs_folder.iterdir()} == {second.id, run.id}
     with pytest.raises(BadInput) as caught:
         store.remove(first)
-    assert refusal(caught) == "abcd-x: cannot be removed: No such file or directory"
+    assert refusal(caught) == "abcd-x: is gone already"
 
 
 def test_a_number_beyond_all_bounds_is_none(store: Store) -> None:
