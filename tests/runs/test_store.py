@@ -297,10 +297,10 @@ def test_a_run_that_could_not_be_written_leaves_nothing(store: Store, monkeypatc
         store.create(SCHEME, {"no JSON": nan})
     write = atomic.write_json
 
-    def disk_is_full(path: Path, value: Any) -> None:
+    def disk_is_full(path: Path, value: Any, **options: bool) -> None:
         if path.name == "status.json":
             raise OSError(28, "No space left on device")
-        write(path, value)
+        write(path, value, **options)
 
     monkeypatch.setattr(atomic, "write_json", disk_is_full)
     with pytest.raises(BadInput, match="No space left"):
