@@ -86,6 +86,7 @@ class LCProblem:
                 seed=self.scheme.seed,
                 stop=lambda: self.stop(),
                 on_batch=lambda done, total: self.on_batch(done, total),
+                loss=self.splits.objective.loss,
             )
 
 

@@ -6,7 +6,7 @@ Owns `compress`; it stands on the same loop as the command line and writes nothi
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from lctui.errors import BadInput
 from lctui.events import DirectCompression, Step
 from lctui.learning.evaluate import Errors, evaluate
 from lctui.learning.net import FlatNet
+from lctui.objectives import objective_of
 from lctui.prepare import check_outputs, pick_device, resident_splits
 from lctui.scheme import Scheme
 from lctui.scheme.check import resolve
@@ -57,16 +58,17 @@ def compress(
         Diverged: the loss or the weights stopped being finite.
     """
     block = scheme.data.model_copy(update={"classes": None})
-    loaded = data.from_datasets(train, test, block, seed=scheme.seed)
+    loaded = data.from_datasets(train, test, block, seed=scheme.seed, labelled=scheme.objective.takes_classes)
+    objective = objective_of(scheme.objective)
     where = pick_device(device)
     copied = copy.deepcopy(model).float()
     info = models.describe(copied, loaded.train.inputs[:1])
     tasks, problems = resolve(dict(enumerate(scheme.compress)), info)
-    problems += check_outputs(copied, loaded)
+    problems += check_outputs(copied, loaded, objective)
     if problems:
         raise BadInput("scheme", problems)
     net = FlatNet(copied, where)
-    splits = resident_splits(copied, loaded, where)
+    splits = replace(resident_splits(copied, loaded, where), objective=objective)
     reference = evaluate(net.module, splits)
     problem, state = LCProblem(net, info, tasks, splits, scheme), State()
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):

@@ -28,7 +28,7 @@ _CHUNK = 4096  # images looked at together
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a data set: inputs [n, …], float32, and labels [n], int64."""
+    """Part of a data set: inputs [n, …], float32, and labels [n], int64; or targets [n, …] of any other kind."""
 
     inputs: Tensor
     labels: Tensor
@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set, split: labels are 0..classes−1 everywhere.
+    """A data set, split: labels are 0..classes−1 everywhere; `classes` is 0 where targets are no classes.
 
     `digest` is the SHA-256 of the inputs as they were read and the labels, training set and then test set.  `mean`
     and `std` are what the pixels (0 to 1) of each channel were normalised by; empty where nothing was.
@@ -62,8 +62,9 @@ def load(
     progress: Progress | None = None,
     base: Path | None = None,
     source: str = "",
+    labelled: bool = True,
 ) -> DataSet:
-    """The data set of a scheme.
+    """The data set of a scheme; `labelled`: targets must be classes, one an input.
 
     Which training images are held out for validation is fixed by `seed`.  Built-in sets are read from LCTUI_DATA, or
     from `home`/data, where they are downloaded to if need be; a function of the user's own is found from `base`.
@@ -82,7 +83,7 @@ def load(
             if not isinstance(sets, tuple | list) or len(sets) != 2:
                 raise BadInput.one(source, "data.name", f"{data.name} must return (train, test), got {_what(sets)}")
             train, test = sets
-            return from_datasets(train, test, data, seed=seed, source=source, path="data.name")
+            return from_datasets(train, test, data, seed=seed, source=source, path="data.name", labelled=labelled)
     if data.args:
         name = next(iter(data.args))
         raise BadInput.one(source, f"data.args.{name}", f"the built-in {data.name} takes no arguments")
@@ -91,21 +92,38 @@ def load(
 
 
 def from_datasets(
-    train: Any, test: Any, data: scheme.Data, *, seed: int, source: str = "", path: str = "data"
+    train: Any,
+    test: Any,
+    data: scheme.Data,
+    *,
+    seed: int,
+    source: str = "",
+    path: str = "data",
+    labelled: bool = True,
 ) -> DataSet:
     """Data sets of the user's own: each is map-style, or a pair of tensors (inputs, labels); kept as they are.
 
-    Floating-point and 8-bit inputs become float32; other integers stay integers, as an embedding takes them.
+    Floating-point and 8-bit inputs become float32; other integers stay integers, as an embedding takes them.  Labels
+    are classes, one an input; without `labelled` they may be any tensor an input, floats or integers.
 
     Raises:
         BadInput: at `path`, for anything that cannot be trained on.
     """
     given = {"train": train, "test": test}
-    parts = {part: _materialise(items, _Place(source, path, part)) for part, items in given.items()}
+    parts = {part: _materialise(items, _Place(source, path, part, labelled)) for part, items in given.items()}
     shapes = {part: tuple(split.inputs.shape[1:]) for part, split in parts.items()}
     if shapes["train"] != shapes["test"]:
         raise BadInput.one(source, path, f"train has inputs of {shapes['train']}, test of {shapes['test']}")
-    classes = 1 + max(int(split.labels.max()) for split in parts.values())
+    targets = {part: (split.labels.dtype, tuple(split.labels.shape[1:])) for part, split in parts.items()}
+    if targets["train"] != targets["test"]:
+        train_has, test_has = (f"{_type(dtype)} of {shape}" for dtype, shape in targets.values())
+        raise BadInput.one(source, path, f"train has targets {train_has}, test {test_has}")
+    if all(_are_classes(split.labels) for split in parts.values()):
+        classes = 1 + max(int(split.labels.max()) for split in parts.values())
+    elif data.classes is None:
+        classes = 0
+    else:
+        raise BadInput.one(source, "data.classes", "picks classes, one an input: these targets are none")
     kept = {part: _subset(split, data, classes, part, source) for part, split in parts.items()}
     digest = _digest(array.numpy() for split in kept.values() for array in (split.inputs, split.labels))
     rest, held_out = _split(len(kept["train"]), data, seed, source)
@@ -220,6 +238,7 @@ class _Place:
     source: str
     path: str
     part: str
+    labelled: bool
 
     def bad(self, message: str) -> BadInput:
         return BadInput.one(self.source, self.path, f"{self.part} {message}")
@@ -232,15 +251,31 @@ def _materialise(part: Any, place: _Place) -> Split:
         raise place.bad("is empty")
     if len(inputs) != len(labels):
         raise place.bad(f"has {len(inputs)} inputs but {len(labels)} labels")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.dim() != 1:
-        found = f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}"
-        raise place.bad(f"labels must be integers, one an input; got {found}")
-    if int(labels.min()) < 0:
-        raise place.bad(f"label {int(labels.min())} must be 0 or more")
+    if place.labelled:
+        _require_classes(labels, place)
+    elif labels.is_complex() or not labels.isfinite().all():
+        raise place.bad("targets must be finite real numbers")
     if not inputs.isfinite().all():
         raise place.bad("inputs must be finite numbers")
     whole = not inputs.is_floating_point() and inputs.dtype not in (torch.uint8, torch.bool)
-    return Split(inputs.to(torch.int64 if whole else torch.float32).contiguous(), labels.to(torch.int64))
+    target = torch.float32 if labels.is_floating_point() else torch.int64
+    return Split(inputs.to(torch.int64 if whole else torch.float32).contiguous(), labels.to(target).contiguous())
+
+
+def _require_classes(labels: Tensor, place: _Place) -> None:
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.dim() != 1:
+        found = f"{_type(labels.dtype)} of shape {tuple(labels.shape)}"
+        raise place.bad(f"labels must be integers, one an input; got {found}")
+    if int(labels.min()) < 0:
+        raise place.bad(f"label {int(labels.min())} must be 0 or more")
+
+
+def _are_classes(targets: Tensor) -> bool:
+    return targets.dim() == 1 and not targets.is_floating_point() and int(targets.min()) >= 0
+
+
+def _type(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _columns(part: Any, place: _Place) -> tuple[Tensor, Tensor]:
@@ -271,11 +306,15 @@ def _read_items(part: Any, place: _Place) -> tuple[Tensor, Tensor]:
         if inputs[i].shape != inputs[0].shape:
             shapes = f"{tuple(inputs[0].shape)}, input {i} of {tuple(inputs[i].shape)}"
             raise place.bad(f"all inputs must have one shape: input 0 is of {shapes}")
-        if labels[i].numel() != 1:
+        if place.labelled and labels[i].numel() != 1:
             raise place.bad(f"label of item {i} must be one integer, got {_what(item[1])}")
+        if labels[i].numel() != labels[0].numel():
+            shapes = f"{tuple(labels[0].shape)}, target {i} of {tuple(labels[i].shape)}"
+            raise place.bad(f"all targets must have one shape: target 0 is of {shapes}")
     if not inputs:
         return torch.empty(0), torch.empty(0)
-    return torch.stack(inputs), torch.stack([label.reshape(()) for label in labels])
+    shape = () if place.labelled else labels[0].shape
+    return torch.stack(inputs), torch.stack([label.reshape(shape) for label in labels])
 
 
 def _as_tensor(value: Any, what: str, place: _Place) -> Tensor:

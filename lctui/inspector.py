@@ -109,14 +109,14 @@ class Inspector:
     def _direct(self, request: dict[str, Any]) -> dict[str, Any]:
         source = str(request.get("source", "scheme.json"))
         scheme = parse_scheme(_field(request, "scheme"), source)
-        with self._loading(scheme.model.factory, scheme.data.name, alone=True):
+        with self._loading(*scheme.functions(), alone=True):
             return self.sessions.direct(scheme, source)
 
     def _confusion(self, request: dict[str, Any]) -> dict[str, Any]:
         from lctui import insight
 
         run, scheme = self._run(request)
-        with self._loading(scheme.model.factory, scheme.data.name, alone=True):
+        with self._loading(*scheme.functions(), alone=True):
             return insight.confusion(run, scheme, self.sessions, reference=request.get("of") == "reference")
 
     def _weights(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from torch import nn
 from lctui import data, data_cache, data_sources, models, user_code
 from lctui.errors import BadInput, Problem
 from lctui.learning.evaluate import Splits
+from lctui.learning.objective import Objective
 from lctui.learning.resident import Resident
 from lctui.memory import is_out_of_memory, memory_for
+from lctui.objectives import check_objective, objective_of
 from lctui.runs.process import require_device_name
-from lctui.scheme import Data, Scheme
+from lctui.scheme import Scheme
 from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
 from lctui.scheme.net import NetInfo
 
@@ -57,19 +59,20 @@ def prepare(
     where = pick_device(device)
     with memory_for("for the net", "take a smaller model (model.args)"):
         module = models.build(scheme.model, seed=scheme.seed, source=source).float()
+    objective = objective_of(scheme.objective, source)
     with memory_for("for the data", "take fewer of them (data.classes, or data of your own), or end other programs"):
-        loaded, place = _remembered_data(scheme.data, scheme.seed, home, source, on_download)
+        loaded, place = _remembered_data(scheme, home, source, on_download)
     with memory_for("for sending one input through the net", "take a smaller model (model.args)"):
         info = models.describe(module, _first(loaded, 1), source=source)
         problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
-        problems += check_outputs(module, loaded)
+        problems += check_outputs(module, loaded, objective)
     if problems:
         raise BadInput(source, problems)
     with memory_for(f"for the data on {where}", "take fewer of them (data.classes, or data of your own)"):
         if place is not None:
             place.save(loaded)
-        splits = _remembered_splits(module, loaded, where)
-    code = "".join(user_code.source_digest(ref) for ref in (scheme.model.factory, scheme.data.name) if ":" in ref)
+        splits = replace(_remembered_splits(module, loaded, where), objective=objective)
+    code = "".join(user_code.source_digest(ref) for ref in scheme.functions())
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
     return Prepared(scheme, module, info, resolved_tasks(scheme, info), splits, where, loaded, code)
@@ -88,21 +91,22 @@ _last_data: dict[tuple[str | None, ...], data.DataSet] = {}
 
 
 def _remembered_data(
-    block: Data, seed: int, home: Path, source: str, on_download: data_sources.Progress | None
+    scheme: Scheme, home: Path, source: str, on_download: data_sources.Progress | None
 ) -> tuple[data.DataSet, data_cache.Entry | None]:
     """The data, and the place in the cache where they are not yet, but belong if the scheme is good for anything.
 
     The runs of a study share their data: they are loaded once while they stay the same.
     """
+    block, seed, labelled = scheme.data, scheme.seed, scheme.objective.takes_classes
     entry = data_cache.entry(block, seed=seed, home=home)
     where = os.environ.get("LCTUI_DATA") if entry is None else str(entry.file)
-    key = (block.model_dump_json(), str(seed), str(home), where)
+    key = (block.model_dump_json(), str(seed), str(labelled), str(home), where)
     if key in _last_data:
         return _last_data[key], None
     loaded = None if entry is None else entry.load()
     place = entry if loaded is None else None
     if loaded is None:
-        loaded = data.load(block, seed=seed, home=home, progress=on_download, source=source)
+        loaded = data.load(block, seed=seed, home=home, progress=on_download, source=source, labelled=labelled)
     _last_data.clear()
     _last_data[key] = loaded
     return loaded, place
@@ -138,8 +142,9 @@ def resident_splits(module: nn.Module, loaded: data.DataSet, device: torch.devic
 
 
 def _resident(loaded: data.DataSet, device: torch.device, fast: bool) -> Splits:
-    splits = (loaded.train, loaded.validation, loaded.test)
-    return Splits(*(Resident(split.inputs, split.labels, device, channels_last=fast) for split in splits))
+    parts = (loaded.train, loaded.validation, loaded.test)
+    train, validation, test = (Resident(part.inputs, part.labels, device, channels_last=fast) for part in parts)
+    return Splits(train, validation, test)
 
 
 _last_splits: list[tuple[data.DataSet, torch.device, bool, Splits]] = []
@@ -170,27 +175,29 @@ def _takes_channels_last(module: nn.Module, inputs: torch.Tensor) -> bool:
     return True
 
 
-@torch.inference_mode()
-def check_outputs(module: nn.Module, loaded: data.DataSet) -> list[Problem]:
-    """Does the net turn a batch of this data into one score a class?"""
+def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective) -> list[Problem]:
+    """Does the net turn a batch of this data into what the loss and the metric take: of a classifier, class scores?"""
     module.eval()
     if not any(True for _ in module.parameters()):
         return [Problem("model", "the net has no parameters: there is nothing to train or to compress")]
     try:
-        outputs = module(_first(loaded, 2))
+        with torch.inference_mode():
+            outputs = module(_first(loaded, 2))
     except Exception as error:
         if is_out_of_memory(error):
             raise
         shape = "×".join(map(str, loaded.train.inputs.shape[1:]))
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [Problem("model", f"the net does not take the data's {shape} inputs: {text}")]
+    if not objective.takes_scores:
+        return check_objective(objective, module, _first(loaded, 2), loaded.train.labels[:2])
     if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
         got = str(tuple(outputs.shape)) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         return [Problem("model", f"the net must return scores [inputs, classes], it returns {got}")]
     if outputs.shape[1] < loaded.classes:
         message = f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes"
         return [Problem("model", message)]
-    return []
+    return check_objective(objective, module, _first(loaded, 2), loaded.train.labels[:2])
 
 
 def provenance(prepared: Prepared) -> dict[str, Any]:

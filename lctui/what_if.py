@@ -20,7 +20,7 @@ from lctui.algorithm import LCProblem, size, task_c_step
 from lctui.compression.base import Compressed
 from lctui.data import Split
 from lctui.errors import BadInput, LctuiError
-from lctui.learning.evaluate import error_pct
+from lctui.learning.evaluate import error_of
 from lctui.learning.net import FlatNet
 from lctui.learning.resident import Resident
 from lctui.prepare import Prepared, prepare
@@ -103,7 +103,7 @@ class Session:
             for name, weights in zip(task.tensors, solution.weights, strict=True):
                 scratch.view(scratch.w, name).copy_(weights)
         split, images = self.judged
-        error = error_pct(scratch.module, images)
+        error = error_of(scratch.module, images, self.splits.objective)
         problem = LCProblem(reference.net, self.info, tasks, self.splits, scheme)
         sizes = size(problem, [solution.theta for solution in solutions])
         return {
@@ -128,7 +128,7 @@ class Session:
                 key = references.key_of(self.scheme, self.data_digest, self.code_digest)
                 if references.find(net, key, self.home) is None:
                     raise NoReference
-            error = error_pct(net.module, self.judged[1])
+            error = error_of(net.module, self.judged[1], self.splits.objective)
             self._reference = _Reference(net, FlatNet(net.module, self.device), error)
         return self._reference
 

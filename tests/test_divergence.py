@@ -13,7 +13,7 @@ from torch import nn
 from lctui import execution
 from lctui.errors import BadInput, Diverged
 from lctui.learning.ensemble import Ensemble
-from lctui.learning.evaluate import error_pct
+from lctui.learning.evaluate import error_of
 from lctui.learning.resident import Resident
 from lctui.prepare import prepare
 from lctui.runs.control import prepare_to_resume
@@ -141,7 +141,7 @@ def test_a_net_that_answers_with_no_number_is_wrong() -> None:
             return torch.full((len(x), 3), torch.nan)
 
     data = Resident(torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64), torch.device("cpu"))
-    assert error_pct(Broken(), data) == 100
+    assert error_of(Broken(), data) == 100
 
 
 def test_a_mu_that_float32_cannot_hold_is_refused() -> None:

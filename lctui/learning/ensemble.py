@@ -89,13 +89,13 @@ class _Stack:
         grad = torch.zeros_like(w)
         size = min(batch_sizes(len(lead.data), lead.settings.batch_size))
         inputs, labels = lead.data.batch(torch.arange(size, device=w.device))
-        gradient = stacked_gradient(lead.net, w, grad, inputs, labels, lead.kind)
+        gradient = stacked_gradient(lead.net, w, grad, inputs, labels, lead.kind, lead.loss)
         self.descent = Descent(w, grad, gradient, lead.net.trainable, lead.settings)
         self.batches = batches_of(self.descent, lead.data, [])
 
     def holds(self, trainers: list[Trainer]) -> bool:
         """Can these train here?"""
-        alike = (trainers[0].settings, trainers[0].kind) == (self.lead.settings, self.lead.kind)
+        alike = _asked(trainers[0]) == _asked(self.lead)
         same_data = trainers[0].data is self.lead.data
         return alike and same_data and len(trainers) == self.count and same_shape([self.lead.net, trainers[0].net])
 
@@ -123,4 +123,9 @@ def _place(trainer: Trainer) -> tuple[Any, ...]:
 
 def _batches(trainer: Trainer) -> tuple[Any, ...]:
     """What must be equal for two trainers to see the same batches from here on, and to compute alike."""
-    return trainer.settings, trainer.kind, id(trainer.data), epoch_seed(trainer), trainer.position.batch
+    return *_asked(trainer), id(trainer.data), epoch_seed(trainer), trainer.position.batch
+
+
+def _asked(trainer: Trainer) -> tuple[Any, ...]:
+    """What a trainer computes of a batch."""
+    return trainer.settings, trainer.kind, trainer.loss

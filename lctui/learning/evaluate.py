@@ -1,4 +1,4 @@
-"""Test error: how many inputs a net gets wrong.
+"""Test error: how many inputs a net gets wrong, or whatever metric takes that place.
 
 Owns evaluation, always in float32, so that two runs are compared by the same arithmetic whatever they trained in.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from lctui.errors import Diverged
+from lctui.learning.objective import CLASSIFICATION, Objective, summed
 from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
 from lctui.memory import memory_for
@@ -23,16 +25,17 @@ LEAST_BATCH = 64
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits on a device; validation may be empty."""
+    """The three splits on a device, and what is asked of a net on them; validation may be empty."""
 
     train: Resident
     validation: Resident
     test: Resident
+    objective: Objective = CLASSIFICATION
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Share of each split that is classified wrongly, in percent; None for an empty split."""
+    """Share of each split that is classified wrongly, in percent, or the mean of another metric; None without data."""
 
     train_error_pct: float | None
     validation_error_pct: float | None
@@ -44,24 +47,33 @@ def evaluate(module: nn.Module, splits: Splits) -> Errors:
 
     Raises:
         OutOfMemory: there was not enough for a batch.
+        Diverged: a metric of the user's own is no longer finite.
     """
     with memory_for("for evaluating the net", "end other programs, or take a smaller model"):
-        return Errors(*(error_pct(module, split) for split in (splits.train, splits.validation, splits.test)))
+        return Errors(
+            *(error_of(module, split, splits.objective) for split in (splits.train, splits.validation, splits.test))
+        )
 
 
 @torch.inference_mode()
-def error_pct(module: nn.Module, data: Resident) -> float | None:
-    """100 · wrong / n: top-1 error in percent, None without data."""
+def error_of(module: nn.Module, data: Resident, objective: Objective = CLASSIFICATION) -> float | None:
+    """The mean of the metric over the data; of a classifier 100 · wrong / n, top-1 error in percent; None without data.
+
+    Raises:
+        Diverged: the metric is not finite.
+    """
     if len(data) == 0:
         return None
     module.eval()
-    wrong = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    total = torch.zeros((), dtype=torch.float64, device=data.labels.device)  # exact for counts
     with tensor_cores("float32"):
         for inputs, labels in data.in_order(batch_size(data)):
-            scores = module(inputs)
-            # Where a score is no number, the largest is none either: that is no answer.
-            wrong += ((scores.argmax(1) != labels) | scores.isnan().any(1)).sum()
-    return 100 * int(wrong) / len(data)
+            total += summed(objective.metric, module(inputs), labels)
+    if objective.is_classification:
+        return 100 * int(total) / len(data)
+    if not math.isfinite(mean := float(total) / len(data)):
+        raise Diverged(f"the metric is no longer finite: it is {mean}; lower the learning rate, or bound the metric")
+    return mean
 
 
 def batch_size(data: Resident) -> int:

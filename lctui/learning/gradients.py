@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from lctui.learning.net import FlatNet
+from lctui.learning.objective import Loss
 from lctui.learning.precision import autocast, tensor_cores
 from lctui.memory import is_out_of_memory
 
@@ -28,31 +29,39 @@ class Gradient(Protocol):
     kind: str
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """The nets' mean cross-entropies on a batch: [M], detached; the bound gradients are replaced by theirs."""
+        """The nets' mean losses on a batch: [M], detached; the bound gradients are replaced by theirs."""
 
 
 class NotStackable(Exception):
     """These nets can only be trained one by one."""
 
 
-def gradient_of(net: FlatNet, shape: tuple[int, ...], kind: str) -> Gradient:
+def gradient_of(net: FlatNet, shape: tuple[int, ...], kind: str, loss: Loss = F.cross_entropy) -> Gradient:
     """A single net's gradient, in its own `w` and `grad`; `shape` is an input's, `kind` the arithmetic."""
-    return _by_hand(net, net.w[None], net.grad[None], shape, kind) or Autograd(net, kind)
+    return _by_hand(net, net.w[None], net.grad[None], shape, kind, loss) or Autograd(net, kind, loss)
 
 
-def stacked_gradient(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labels: Tensor, kind: str) -> Gradient:
+def stacked_gradient(
+    net: FlatNet,
+    w: Tensor,
+    grad: Tensor,
+    inputs: Tensor,
+    labels: Tensor,
+    kind: str,
+    loss: Loss = F.cross_entropy,
+) -> Gradient:
     """The gradient of nets like `net`, whose weights and gradients are `w` and `grad` [M, P]; tried on a batch first.
 
     Raises:
         NotStackable: the net draws random numbers, keeps statistics, or does otherwise what a stack of nets cannot.
     """
-    found = _by_hand(net, w, grad, tuple(inputs.shape[1:]), kind)
+    found = _by_hand(net, w, grad, tuple(inputs.shape[1:]), kind, loss)
     if found is not None:
         return found
     if (reason := why_not_stackable(net.module)) is not None:
         raise NotStackable(reason)
-    _require_agreement(net, w, grad, inputs, labels)
-    return Stacked(net, w, grad, kind)
+    _require_agreement(net, w, grad, inputs, labels, loss)
+    return Stacked(net, w, grad, kind, loss)
 
 
 def why_not_stackable(module: nn.Module) -> str | None:
@@ -64,15 +73,15 @@ def why_not_stackable(module: nn.Module) -> str | None:
     return None
 
 
-def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labels: Tensor) -> None:
+def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, labels: Tensor, loss: Loss) -> None:
     """The first net's gradient in the stack must be what autograd finds for it alone, in float32 where that shows."""
     net.module.train()
     kept = net.w.clone()
     try:
         with tensor_cores("float32"):
-            Stacked(net, w, grad, "float32")(inputs, labels)
+            Stacked(net, w, grad, "float32", loss)(inputs, labels)
             net.w.copy_(w[0])
-            Autograd(net, "float32")(inputs, labels)
+            Autograd(net, "float32", loss)(inputs, labels)
     except Exception as error:  # whatever a net does that cannot be done for many at once
         if is_out_of_memory(error):
             raise
@@ -83,8 +92,10 @@ def _require_agreement(net: FlatNet, w: Tensor, grad: Tensor, inputs: Tensor, la
         raise NotStackable("its gradient in a stack is another than alone")
 
 
-def _by_hand(net: FlatNet, w: Tensor, grad: Tensor, shape: tuple[int, ...], kind: str) -> Gradient | None:
-    """The gradient that the net's author wrote out, if it is this very class that says so and nothing intervenes."""
+def _by_hand(net: FlatNet, w: Tensor, grad: Tensor, shape: tuple[int, ...], kind: str, loss: Loss) -> Gradient | None:
+    """The gradient of the cross-entropy that the net's author wrote out, if this very class says so, undisturbed."""
+    if loss is not F.cross_entropy:
+        return None
     module: Any = net.module
     if "gradient_by_hand" not in vars(type(module)) or not bool(net.trainable.all()) or _is_observed(module):
         return None
@@ -99,13 +110,13 @@ def _is_observed(module: nn.Module) -> bool:
 class Autograd:
     """One net, by autograd through its module."""
 
-    def __init__(self, net: FlatNet, kind: str) -> None:
-        self.net, self.kind = net, kind
+    def __init__(self, net: FlatNet, kind: str, loss: Loss = F.cross_entropy) -> None:
+        self.net, self.kind, self.loss = net, kind, loss
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
         self.net.grad.zero_()
         with autocast(self.kind, self.net.device):
-            loss = F.cross_entropy(self.net.module(inputs), labels)
+            loss = self.loss(self.net.module(inputs), labels)
         torch.autograd.backward(loss)
         return loss.detach()[None]
 
@@ -113,8 +124,8 @@ class Autograd:
 class Stacked:
     """M nets, by autograd through the module mapped over their weights: products become batched products."""
 
-    def __init__(self, net: FlatNet, w: Tensor, grad: Tensor, kind: str) -> None:
-        self.net, self.grad, self.kind = net, grad, kind
+    def __init__(self, net: FlatNet, w: Tensor, grad: Tensor, kind: str, loss: Loss = F.cross_entropy) -> None:
+        self.net, self.grad, self.kind, self.loss = net, grad, kind, loss
         self.parameters = net.views(w.detach())
         trained = [name for name, one in net.module.named_parameters() if one.requires_grad]
         self.trained = {name: self.parameters[name].requires_grad_() for name in trained}
@@ -132,7 +143,7 @@ class Stacked:
 
     def _loss(self, parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
         with autocast(self.kind, self.net.device):
-            return F.cross_entropy(functional_call(self.net.module, parameters, (inputs,)), labels)
+            return self.loss(functional_call(self.net.module, parameters, (inputs,)), labels)
 
 
 def same_shape(nets: Sequence[FlatNet]) -> bool:

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lctui.errors import Interrupted
 from lctui.learning.captured import CapturedBatches
 from lctui.learning.descent import Descent, Penalty, SgdSettings
 from lctui.learning.gradients import gradient_of
 from lctui.learning.net import FlatNet
+from lctui.learning.objective import Loss
 from lctui.learning.precision import arithmetic, tensor_cores
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
@@ -62,10 +64,11 @@ class Trainer:
     position: Position = field(default_factory=Position)
     stop: Stop = never
     on_batch: Callable[[int, int], None] = lambda done, total: None
+    loss: Loss = F.cross_entropy
 
     def __post_init__(self) -> None:
         self.kind = arithmetic(self.settings.precision, self.net.device)
-        gradient = gradient_of(self.net, self.data.shape, self.kind)
+        gradient = gradient_of(self.net, self.data.shape, self.kind, self.loss)
         w, grad = self.net.w[None], self.net.grad[None]
         self.descent = Descent(w, grad, gradient, self.net.trainable, self.settings)
         self.batches = batches_of(self.descent, self.data, [self.net])

@@ -50,8 +50,10 @@ def anchor(scheme: Scheme, source: str) -> tuple[Scheme, list[Problem]]:
     beside the scheme file.
     """
     folders = tuple(dict.fromkeys((Path.cwd(), Path(source).absolute().parent)))
-    model, data = scheme.model, scheme.data
-    places = {"model.factory": _of_function(model.factory), "data.name": _of_function(data.name)}
+    model, data, objective = scheme.model, scheme.data, scheme.objective
+    functions = {"model.factory": model.factory, "data.name": data.name}
+    functions |= {"objective.loss": objective.loss, "objective.metric": objective.metric}
+    places = {where: _of_function(name) for where, name in functions.items()}
     if model.weights is not None:
         places["model.weights"] = (model.weights, "")
     names: dict[str, str] = {}
@@ -65,9 +67,9 @@ def anchor(scheme: Scheme, source: str) -> tuple[Scheme, list[Problem]]:
             problems.append(Problem(where, f"no file {file!r}{looked}"))
         else:
             names[where] = f"{found}{function}"
-    model = model.model_copy(update=_under("model", names))
-    data = data.model_copy(update=_under("data", names))
-    return scheme.model_copy(update={"model": model, "data": data}), problems
+    blocks = {"model": model, "data": data, "objective": objective}
+    found_in = {name: block.model_copy(update=_under(name, names)) for name, block in blocks.items()}
+    return scheme.model_copy(update=found_in), problems
 
 
 def _of_function(name: str) -> tuple[str, str]:

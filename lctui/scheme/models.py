@@ -11,9 +11,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from lctui.errors import not_one_of
 from lctui.scheme.compressions import (
+    LATER,
     Block,
     Flag,
     How,
@@ -62,6 +64,34 @@ class Data(Block):
             twice = next(label for label in classes if classes.count(label) > 1)
             raise ValueError(f"classes must differ, {twice} stands there more than once")
         return classes
+
+
+LOSSES = ("cross_entropy", "mse")
+METRICS = ("error", "mse")
+
+
+class Objective(Block):
+    """What training minimises, and what is reported as error."""
+
+    loss: Location = Field(default="cross_entropy", examples=list(LOSSES))
+    """cross_entropy of scores and classes, mse of outputs and targets of one shape, or module:function of your own:
+    called with (outputs, targets) of a batch, it returns their mean loss."""
+    metric: Location = Field(default="error", examples=list(METRICS))
+    """error: the share of wrong classes in percent; mse; or module:function of your own: called with (outputs,
+    targets), it returns a number for each input, lower is better. Its mean takes the error's place everywhere."""
+
+    @field_validator("loss", "metric")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        known = LOSSES if info.field_name == "loss" else METRICS
+        if name not in known and ":" not in name:
+            raise ValueError(f"{not_one_of(name, known)}, or module:function of your own")
+        return name
+
+    @property
+    def takes_classes(self) -> bool:
+        """Must targets be classes, one an input?"""
+        return self.loss == "cross_entropy" or self.metric == "error"
 
 
 class Sgd(Block):
@@ -184,6 +214,8 @@ class Scheme(Block):
     """The net."""
     data: Data
     """The data set."""
+    objective: Annotated[Objective, LATER] = Objective()
+    """What training minimises, and what is reported as error."""
     reference: Reference = Field(default_factory=Reference)
     """How the reference net is trained."""
     compress: tuple[Task, ...]
@@ -212,21 +244,26 @@ class Scheme(Block):
         """The scheme in full as JSON-ready values, defaults filled in."""
         return self.model_dump(mode="json")
 
+    def functions(self) -> tuple[str, ...]:
+        """The user's own functions, `module:function` or `file.py:function`, and torchvision's: what is run as code."""
+        named = (self.model.factory, self.data.name, self.objective.loss, self.objective.metric)
+        return tuple(name for name in named if ":" in name)
+
     def fingerprint(self) -> str:
         """Hash of all that determines the numbers of a run: everything but the name and the tags."""
         return _digest({key: value for key, value in self._known_by().items() if key not in ("name", "tags")})
 
     def reference_fingerprint(self) -> str:
         """Hash of the blocks that determine the reference net."""
-        return self._blocks_digest("model", "data", "reference", "seed", "precision")
+        return self._blocks_digest("model", "data", "objective", "reference", "seed", "precision")
 
     def batches_fingerprint(self) -> str:
         """Hash of the blocks that say which net trains on which batches: equal for runs that can train together."""
-        return self._blocks_digest("model", "data", "reference", "seed", "precision", "l_step")
+        return self._blocks_digest("model", "data", "objective", "reference", "seed", "precision", "l_step")
 
     def _blocks_digest(self, *blocks: str) -> str:
         known_by = self._known_by()
-        return _digest({key: known_by[key] for key in blocks})
+        return _digest({key: known_by[key] for key in blocks if key in known_by})
 
     def _known_by(self) -> Any:
         """The dump, as it was before fields were added that stand at their defaults: runs made then are found still."""
@@ -237,4 +274,4 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-__all__ = ["LC", "Data", "LStep", "Model", "Mu", "Reference", "Scheme", "Sgd", "Task"]
+__all__ = ["LC", "Data", "LStep", "Model", "Mu", "Objective", "Reference", "Scheme", "Sgd", "Task"]

@@ -14,7 +14,7 @@ from lctui.errors import Interrupted
 from lctui.learning import precision
 from lctui.learning.captured import CapturedBatches
 from lctui.learning.descent import Penalty, SgdSettings
-from lctui.learning.evaluate import error_pct
+from lctui.learning.evaluate import error_of
 from lctui.learning.net import FlatNet
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
@@ -141,9 +141,9 @@ def test_errors_are_exact_to_the_count() -> None:
 
     labels = torch.tensor([1] * 1337 + [0] * 663 + [2] * 7)
     data = Resident(torch.zeros(2007, 1, 2, 2), labels, CPU)
-    assert error_pct(Always(), data) == 100 * 670 / 2007
-    assert error_pct(Always(), Resident(torch.zeros(0, 1, 2, 2), labels[:0], CPU)) is None
-    assert not math.isnan(error_pct(Always(), data) or 0)
+    assert error_of(Always(), data) == 100 * 670 / 2007
+    assert error_of(Always(), Resident(torch.zeros(0, 1, 2, 2), labels[:0], CPU)) is None
+    assert not math.isnan(error_of(Always(), data) or 0)
 
 
 def test_batches_whose_order_lies_on_the_device_are_the_same() -> None:
