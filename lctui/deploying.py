@@ -23,6 +23,9 @@ from lctui.learning.resident import Resident
 from lctui.runs.store import Run
 from lctui.what_if import Sessions
 
+Changed = Callable[[Tensor, Tensor], Tensor]
+"""Outputs of two nets [n, …] to which of them differ [n]."""
+
 FOLDER = "deploy"
 ROUNDING = 1e-4
 """Scores differ by so much of the largest one: products that are summed in another order are rounded otherwise."""
@@ -70,30 +73,35 @@ def _deploy(
     for name in programs:
         path = folder / f"model{SUFFIXES[name]}"
         write_program(name, made.module, example, path, run.id)
-        require_same(dense, open_program(name, path), test, str(path))
+        changed = changed_class if session.splits.objective.takes_scores else changed_output
+        require_same(dense, open_program(name, path), test, str(path), changed)
         paths.append(path)
     return paths
 
 
 @torch.inference_mode()
-def require_same(dense: Scores, deployed: Scores, images: Resident, source: str) -> None:
-    """Both predict the same class of every image; where two classes are level up to rounding, either of them.
+def require_same(dense: Scores, deployed: Scores, images: Resident, source: str, changed: Changed) -> None:
+    """Both predict the same of every test image, as far as rounding lets one tell.
 
     Raises:
         RunFailed: they do not.
     """
-    changed = sum(
-        int(_changed(dense(inputs), deployed(inputs.contiguous())).sum())
+    others = sum(
+        int(changed(dense(inputs), deployed(inputs.contiguous())).sum())
         for inputs, _ in images.in_order(batch_size(images))
     )
-    if changed:
-        raise RunFailed(
-            f"{source}: predicts otherwise than the run's net of {changed:,} of {len(images):,} test images"
-        )
+    if others:
+        raise RunFailed(f"{source}: predicts otherwise than the run's net of {others:,} of {len(images):,} test images")
 
 
-def _changed(wanted: Tensor, got: Tensor) -> Tensor:
-    """Which predictions differ: [n] booleans."""
+def changed_class(wanted: Tensor, got: Tensor) -> Tensor:
+    """Of which inputs another class is predicted: [n]; where two are level up to rounding, either will do."""
     chosen = wanted.gather(1, got.argmax(1, keepdim=True)).squeeze(1)  # what the net itself says of the other's choice
     level = wanted.amax(1) - chosen <= ROUNDING * wanted.abs().amax(1)
     return (got.argmax(1) != wanted.argmax(1)) & ~level
+
+
+def changed_output(wanted: Tensor, got: Tensor) -> Tensor:
+    """Of which inputs the outputs differ by more than rounding: [n]."""
+    difference, size = (tensor.abs().flatten(1).amax(1) for tensor in (wanted - got, wanted))
+    return ~(difference <= ROUNDING * size.clamp(min=float(size.mean())))

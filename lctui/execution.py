@@ -264,6 +264,8 @@ class Execution:
         self._count_seconds()
         identity = {"id": self.run.id, "name": self.scheme.name, "seed": self.scheme.seed}
         identity["device"] = str(self.prepared.device)
+        if not (measure := self.scheme.objective.measure).is_percent:
+            identity["metric"] = measure.name
         return result_of(self.kept, identity=identity, status=status, artifact_bytes=artifact_bytes)
 
     def _fail(self, status: RunState, error: str) -> None:

@@ -89,7 +89,7 @@ def _run(run: Run | None, scheme: Scheme, store: Store, device: str, source: str
     run = run or new_run(store, scheme, device)
     try:
         with _stdout_kept(), stop.on_signals(), display:
-            result = execute(run, prepared, store.home, stop, display)
+            result = execute(run, prepared, store.home, stop, display.of(scheme.objective.measure))
     except Interrupted:
         print_json({"id": run.id, "name": scheme.name, "status": "interrupted"})
         say(f"`lctui resume {run.id}` goes on from here")

@@ -46,6 +46,8 @@ def confusion(run: Run, scheme: Scheme, sessions: Sessions, *, reference: bool =
     net = session.reference().net if state is None else FlatNet(session.module, session.device)
     if state is not None:
         net.load_state(state)
+    if not session.splits.objective.takes_scores or not session.classes:
+        raise BadInput.one("", run.id, "has no confusion matrix: its net does not choose among classes")
     labels, predicted = _predictions(net, session.splits.test)
     # A net may have more outputs than its data have classes.
     classes = max(session.classes, 1 + int(predicted.max()))

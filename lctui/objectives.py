@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lctui import scheme, user_code
 from lctui.errors import Problem
-from lctui.learning.objective import LOSSES, METRICS, Objective, InFloat32
+from lctui.learning.objective import LOSSES, METRICS, InFloat32, Objective
 from lctui.memory import is_out_of_memory
 
 Function = TypeVar("Function", bound=Callable[[Tensor, Tensor], Tensor])

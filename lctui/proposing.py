@@ -37,6 +37,8 @@ def new_scheme(model: str, data: str, to: Path | None, settings: dict[str, Any],
         raise BadInput.one(str(file), "model.factory", f"{model} has no layers with weights to compress")
     if file.absolute().parent != Path.cwd():  # the names must lead to the same files from there
         raw["model"]["factory"], raw["data"]["name"] = scheme.model.factory, scheme.data.name
+        if "objective" in raw:
+            raw["objective"] = scheme.objective.model_dump()
     with file.open("x") as out:
         out.write(_text({**raw, "compress": raw["compress"] or tasks}))
     return file

@@ -49,7 +49,7 @@ def measured(event: Measured) -> Numbers:
 
 
 def result_of(kept: Kept, *, identity: Numbers, status: str, artifact_bytes: int | None) -> Numbers:
-    """`result.json`; `identity` says which run it is (id, name, seed, device)."""
+    """`result.json`; `identity` says which run it is (id, name, seed, device), and its metric if not error."""
     last = kept.last
     final = _without_layers(last)
     if final is not None:
@@ -60,6 +60,7 @@ def result_of(kept: Kept, *, identity: Numbers, status: str, artifact_bytes: int
         "status": status,
         "seed": identity["seed"],
         "device": identity["device"],
+        **({"metric": identity["metric"]} if "metric" in identity else {}),
         "reference": kept.reference,
         "direct": _without_layers(kept.direct),
         "final": final,

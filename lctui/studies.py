@@ -30,6 +30,7 @@ from lctui.runs.study_eta import StudyEta
 from lctui.runs.study_record import StudyRecord
 from lctui.scheme import Scheme
 from lctui.scheme.check import check_scheme, describe
+from lctui.scheme.measure import Measure
 from lctui.scheme.study import Stage, Study, best_candidate
 from lctui.together import execute_together
 
@@ -42,6 +43,9 @@ class Display(Observer, Protocol):
 
     def download(self, name: str, done: int, total: int) -> None:
         """A download has got so far, in bytes."""
+
+    def of(self, measure: Measure) -> Observer:
+        """The same, for runs whose errors are such."""
 
     def beside_others(self, name: str) -> Observer:
         """An observer of one run among several."""
@@ -151,8 +155,8 @@ class _Members:
         if winner is None:
             raise RunFailed(f"{stage.title}: no candidate could be trained; see `lctui ls`")
         chosen = ", ".join(f"{path} = {value}" for path, value in stage.candidates[winner].settings.items())
-        error = listed[winner]["reference"]["validation_error_pct"]
-        self.display.say(f"{stage.title}: {chosen}, of validation error {error:.2f} %")
+        error = schemes[winner].objective.measure.said(listed[winner]["reference"]["validation_error_pct"])
+        self.display.say(f"{stage.title}: {chosen}, of validation error {error}")
         yield (decided := Decided(replace(stage, winner=winner), listed, winner))
         return decided
 
@@ -246,6 +250,7 @@ class _Members:
             Interrupted: the study was stopped.
         """
         self.display.say(f"  {len(members)} runs train together")
+        self.display.of(members[0].scheme.objective.measure)
         executions: dict[Execution, _Unfinished] = {}
         others: list[_Unfinished] = []
         for member in members:
@@ -326,8 +331,9 @@ class _Unfinished:
         return unfinished
 
     def run_alone(self, run: Run, home: Path, stop: StopRequest, display: Display) -> Member:
+        observer = display.of(self.scheme.objective.measure)
         try:
-            return Member(self.scheme, execute(run, self.prepared, home, stop, display), reused=False)
+            return Member(self.scheme, execute(run, self.prepared, home, stop, observer), reused=False)
         except (Interrupted, BadInput):
             raise
         except LctuiError as error:

@@ -108,6 +108,7 @@ class Session:
         sizes = size(problem, [solution.theta for solution in solutions])
         return {
             "error_pct": error,
+            "metric": scheme.objective.measure.name,
             "split": split,
             "images": len(images),
             "reference_error_pct": reference.error_pct,

@@ -21,6 +21,7 @@ from lctui.console.widgets.plot import Plot
 from lctui.console.widgets.stat import Lines
 from lctui.runs.index import RunRow
 from lctui.runs.status import AT_WORK
+from lctui.scheme.measure import Measure
 
 if TYPE_CHECKING:
     from lctui.console.app import Console
@@ -103,6 +104,7 @@ class RunCard(Vertical):
         if follower is not self._follower or self._row is None or not self.is_attached:
             return
         history, glyphs, summary = follower.history, self.app.glyphs, follower.summary or self._row.summary
+        measure = Measure(summary["metric"])
         lines: list[str | Text] = []
         if summary["status"] in AT_WORK:
             lines += progress_lines(summary, follower.progress, glyphs, self.size.width)
@@ -112,7 +114,7 @@ class RunCard(Vertical):
             lines += wrapped[:4]
         gap = history.steps["gap"][-1] if len(history.steps) else None
         lines.append(glyphs.plain(f"μ {number(summary['mu'])}   gap {number(gap)}   {size_words(history)}"))
-        lines += [glyphs.plain(line) for line in error_lines(history, self.size.width - 4)]
+        lines += [glyphs.plain(line) for line in error_lines(history, measure, self.size.width - 4)]
         self.query_one("#numbers", Lines).show(lines)
         self.query_one("#tasks", Lines).show([glyphs.plain(line) for line in task_words(history)[:6]])
-        self.query_one(Plot).show(error_curves(history, train=False), title="error %", x_title="LC step")
+        self.query_one(Plot).show(error_curves(history, train=False), title=measure.error_column(), x_title="LC step")

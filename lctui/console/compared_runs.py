@@ -21,6 +21,7 @@ from lctui.runs.follow import EventTail, RunHistory
 from lctui.runs.log import finite
 from lctui.runs.sample import sampled_events
 from lctui.runs.store import Run, Store
+from lctui.scheme.measure import Measure
 
 SAMPLE_ABOVE = 4 << 20
 """Logs of more bytes are sampled first."""
@@ -91,6 +92,11 @@ class Comparison:
     def shown(self) -> list[str]:
         """The runs that are drawn."""
         return [run_id for run_id in self.ids if run_id not in self.hidden]
+
+    @property
+    def measure(self) -> Measure:
+        """What the errors of the runs are."""
+        return Measure.common(Measure.of(run.scheme) for run in self.runs.values() if run.scheme)
 
     @property
     def base(self) -> str | None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, isnan
 from typing import Any, Literal
 
 from lctui.export import plots
-from lctui.headless.words import duration, percent, size_of, times
+from lctui.headless.words import duration, size_of, times
 from lctui.runs.follow import RunHistory, best_step
 from lctui.runs.log import finite
 from lctui.scheme.compressions import KINDS
+from lctui.scheme.measure import CLASSES, ERROR, Measure
 
 Values = tuple[Any, ...]
 
@@ -29,13 +30,20 @@ class Metric:
     column: str
     title: str
     kind: Literal["error", "ratio", "size"]
+    measure: Measure = ERROR
+
+    def of(self, measure: Measure) -> Metric:
+        """The same metric of runs whose errors are such."""
+        if self.kind != "error" or measure == self.measure:
+            return self
+        return replace(self, title=measure.title(self.column.partition("_")[0]), measure=measure)
 
     def text(self, value: float | None) -> str:
         """A value as a table shows it; a dash where there is none."""
         if value is None or isnan(value):
             return "–"
         if self.kind == "error":
-            return percent(value)
+            return self.measure.text(value)
         return times(value) if self.kind == "ratio" else f"{value:.3g}"
 
 
@@ -236,6 +244,7 @@ class Outcome:
     title: str
     path: tuple[str, ...]
     better: Literal["lower", "higher"]
+    measure: Measure = ERROR
 
     def of(self, result: Mapping[str, Any]) -> float | None:
         """The number, if the result has it."""
@@ -252,7 +261,14 @@ class Outcome:
             return duration(value)
         if self.path[-1] == "compression_ratio":
             return times(value)
-        return size_of(value) if self.path[-1] == "compressed_bits" else percent(value)
+        return size_of(value) if self.path[-1] == "compressed_bits" else self.measure.text(value)
+
+    def under(self, measure: Measure) -> Outcome:
+        """The same line of runs whose errors are such."""
+        if measure == self.measure or not self.path[-1].endswith("_pct"):
+            return self
+        title = self.title.replace("error %", "%").replace("%", measure.name or "metric")
+        return replace(self, title=title, measure=measure)
 
     def beats(self, value: float | None, other: float | None) -> bool:
         """Is the value better than another?"""
@@ -274,11 +290,13 @@ OUTCOMES = (
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Are the errors of two runs errors on the same task: the same data set and the same classes of it?
+    """Are the errors of two runs errors on the same task: the same data set, the same classes of it, the same metric?
 
     Takes runs' facts (`lctui.runs.facts`).  The digest of what was trained on decides where both runs have one.
     """
     digests = [facts.get("data_sha256") for facts in (a, b)]
+    if a.get("objective.metric", CLASSES) != b.get("objective.metric", CLASSES):
+        return False
     return digests[0] == digests[1] if all(digests) else _subject(a) == _subject(b)
 
 

@@ -19,7 +19,8 @@ from lctui.console.widgets.table import Column, Row
 from lctui.errors import Problem, printable
 from lctui.export.formats import Column as Cells
 from lctui.export.formats import Table
-from lctui.headless.words import percent, size_of, times
+from lctui.headless.words import size_of, times
+from lctui.scheme.measure import CLASSES, Measure
 from lctui.scheme.net import Layer
 
 SURE = {"exact": ("", ""), "estimate": ("~", "~"), "bound": ("≤", "≥")}
@@ -145,14 +146,15 @@ def whole_net(session: Session, last: Mapping[str, Any] | None) -> Text:
 def what_if(answer: Mapping[str, Any] | None, problem: str, *, stale: bool, awaited: bool) -> Text:
     """What direct compression would do; faint while it is that of an earlier scheme."""
     line = Text("what if    ")
+    measure = Measure((answer or {}).get("metric", CLASSES))
     if answer is None and not problem:
         return line.append("loading the reference …", "dim")
     if answer is None:
         line.append(printable(problem))
     else:
-        line.append("direct ").append(f"{percent(answer['error_pct'])} %", "bold")
+        line.append("direct ").append(measure.said(answer["error_pct"]), "bold")
         line.append(f" {answer['split']} at ").append(times(answer["compression_ratio"]), "bold")
-        line.append(f"   reference {percent(answer['reference_error_pct'])} %")
+        line.append(f"   reference {measure.said(answer['reference_error_pct'])}")
     if stale:
         line.append(" …" if awaited else "   (as it was)")
         line.stylize("dim", 11)

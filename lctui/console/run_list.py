@@ -16,9 +16,10 @@ from lctui.console.palette import colour_of
 from lctui.console.settings import Sort
 from lctui.console.widgets.table import Cell, Column
 from lctui.headless.tables import age
-from lctui.headless.words import percent, times
+from lctui.headless.words import times
 from lctui.runs.index import RunRow
 from lctui.runs.status import AT_WORK
+from lctui.scheme.measure import Measure
 
 
 def columns(glyphs: Glyphs) -> list[Column]:
@@ -66,13 +67,13 @@ class RunLine:
         summary, glyphs = self.row.summary, self.glyphs
         colour = colour_of(self.row.id)
         signs = glyphs.status(summary["status"]) + (glyphs.marked if self.marked else " ")
-        measured = summary["test_error_pct"] is not None
+        measured, measure = summary["test_error_pct"] is not None, Measure(summary["metric"])
         return (
             Text(signs + (glyphs.pinned if self.pinned else " "), style=colour),
             Text(glyphs.plain(summary["name"]), style=colour),
             glyphs.plain(progress_words(summary, glyphs)),
-            glyphs.plain(percent(summary["test_error_pct"])),
-            glyphs.plain(percent(summary["validation_error_pct"])),
+            glyphs.plain(measure.short(summary["test_error_pct"])),
+            glyphs.plain(measure.short(summary["validation_error_pct"])),
             glyphs.plain(times(summary["compression_ratio"])) if measured else glyphs.dash,
             glyphs.plain(str(summary["model"] or glyphs.dash)),
             f"{summary['mu']:.1e}" if summary["mu"] else glyphs.dash,

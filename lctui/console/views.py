@@ -15,11 +15,12 @@ from lctui.console.exports import Exportable
 from lctui.console.glyphs import Glyphs
 from lctui.console.widgets.plot import Curve, Plot
 from lctui.errors import printable
-from lctui.export.formats import Column, Table
+from lctui.export.formats import Column, Table, error_column
 from lctui.export.plots import Figure, Series
-from lctui.headless.words import duration, learned, percent, size_of, times
+from lctui.headless.words import duration, learned, size_of, times
 from lctui.runs.follow import Columns, RunHistory
 from lctui.runs.index import RunRow
+from lctui.scheme.measure import Measure
 
 SPLITS = (("train", "#8a8f98"), ("validation", "#4a9fd8"), ("test", "#e6a01e"))
 """Error curves and their colours."""
@@ -81,11 +82,13 @@ def progress_lines(summary: dict[str, Any], progress: Mapping[str, float], glyph
     return [first, Text(glyphs.plain(f"{'   ' + shown_epoch:<24}{glyphs.bar(share, room)}"))]
 
 
-def error_lines(history: RunHistory, width: int = 80) -> list[str]:
+def error_lines(history: RunHistory, measure: Measure, width: int = 80) -> list[str]:
     """Train, validation and test error: now, at the best step, of the reference and after direct compression."""
     steps, wide = history.steps, width >= 44
     name, room = (13, 7) if wide else (10, 6)
-    lines = [f"{'error %':<{name}}" + "".join(f"{word:>{room}}" for word in ("train", "val", "test"))]
+    lines = [
+        f"{measure.error_column()[:name]:<{name}}" + "".join(f"{word:>{room}}" for word in ("train", "val", "test"))
+    ]
     lines[0] += f"{'ratio':>10}" if wide else ""
     blocks: list[tuple[str, dict[str, Any] | None]] = [
         ("reference", history.reference_errors),
@@ -98,7 +101,7 @@ def error_lines(history: RunHistory, width: int = 80) -> list[str]:
         blocks.append((f"best @{steps['step'][place]:.0f}", _at(steps, place)))
     for words, block in blocks:
         if block is not None:
-            errors = "".join(f"{percent(block.get(f'{split}_error_pct')):>{room}}" for split, _ in SPLITS)
+            errors = "".join(f"{measure.short(block.get(f'{split}_error_pct')):>{room}}" for split, _ in SPLITS)
             ratio = times(block["compression_ratio"]) if block.get("compression_ratio") else ""
             lines.append(f"{words:<{name}}{errors}" + (f"{ratio:>10}" if wide else ""))
     return lines
@@ -123,10 +126,11 @@ def size_words(history: RunHistory) -> str:
     return size_of(bits) if bits else "–"
 
 
-def event_words(event: dict[str, Any]) -> str:
+def event_words(event: dict[str, Any], measure: Measure) -> str:
     """One event of a run's log in a line."""
     clock = str(event.get("time", ""))[11:19]
-    errors = f"val {_percent(event, 'validation')} test {_percent(event, 'test')}"
+    val, test = (measure.text(_float(event, f"{split}_error_pct")) for split in ("validation", "test"))
+    errors = f"val {val} test {test}"
     match event.get("event"):
         case "reference_epoch":
             words = f"reference {event.get('epoch')}/{event.get('epochs')}  {errors}"
@@ -143,33 +147,27 @@ def event_words(event: dict[str, Any]) -> str:
     return printable(f"{clock} {words}")
 
 
-def _percent(event: dict[str, Any], split: str) -> str:
-    return number(_float(event, f"{split}_error_pct"), ".2f")
-
-
 def _float(event: dict[str, Any], name: str) -> float | None:
     value = event.get(name)
     return float(value) if isinstance(value, int | float) else None
 
 
-RUN_COLUMNS = (
-    Column("id", detail=True),
-    Column("name", "run"),
-    Column("status"),
-    Column("model"),
-    Column("step", form="count"),
-    Column("mu", "μ", "number", detail=True),
-    Column("train_error_pct", "train (%)", "percent"),
-    Column("validation_error_pct", "validation (%)", "percent"),
-    Column("test_error_pct", "test (%)", "percent"),
-    Column("compression_ratio", "ratio", "ratio"),
-    Column("created", detail=True),
-)
-
-
 def runs_export(rows: Sequence[RunRow]) -> Exportable:
     """The run list as a table."""
-    return Exportable("runs", Table.of("runs", RUN_COLUMNS, [row.summary for row in rows]))
+    summaries = [row.summary for row in rows]
+    measure = Measure.common(Measure(summary["metric"]) for summary in summaries)
+    columns = (
+        Column("id", detail=True),
+        Column("name", "run"),
+        Column("status"),
+        Column("model"),
+        Column("step", form="count"),
+        Column("mu", "μ", "number", detail=True),
+        *(error_column(f"{split}_error_pct", split, measure) for split, _ in SPLITS),
+        Column("compression_ratio", "ratio", "ratio"),
+        Column("created", detail=True),
+    )
+    return Exportable("runs", Table.of("runs", columns, summaries))
 
 
 TASK_COLUMNS = (
@@ -192,9 +190,9 @@ def tasks_export(history: RunHistory, name: str) -> Exportable | None:
     return Exportable(f"{name}-layers", Table.of(f"{name}: layers", TASK_COLUMNS, rows))
 
 
-def log_export(history: RunHistory, name: str) -> Exportable | None:
+def log_export(history: RunHistory, name: str, measure: Measure) -> Exportable | None:
     """A run's log as it is shown, a line an event."""
-    rows = [{"event": event_words(event)} for event in history.recent]
+    rows = [{"event": event_words(event, measure)} for event in history.recent]
     return Exportable(f"{name}-log", Table.of(f"{name}: log", (Column("event"),), rows)) if rows else None
 
 

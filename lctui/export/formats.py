@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from lctui.errors import printable
 from lctui.runs import atomic
+from lctui.scheme.measure import Measure
 
 Cell = str | int | float | bool | None
 Form = Literal["text", "count", "percent", "ratio", "number"]
@@ -55,6 +56,11 @@ class Table:
     def of(cls, title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
         """A table from rows that name their cells; what a row does not name stays empty."""
         return cls(title, tuple(columns), tuple(tuple(row.get(each.name) for each in columns) for row in rows))
+
+
+def error_column(name: str, split: str, measure: Measure, *, detail: bool = False) -> Column:
+    """A column of errors, by whatever metric."""
+    return Column(name, measure.heading(split), "percent" if measure.is_percent else "number", detail)
 
 
 def table_text(table: Table, suffix: str) -> str:

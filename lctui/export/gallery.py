@@ -15,7 +15,7 @@ from lctui.errors import BadInput
 from lctui.export.insides import Insides, codebook_figure, confusion_figure, singular_values_figure
 from lctui.export.names import file_name, run_names, stem
 from lctui.export.plots import Figure, run_figures
-from lctui.export.tables import run_labels
+from lctui.export.tables import measure_of, run_labels
 from lctui.export.training import history_of, layers_figure, reference_epochs, reference_figure, reference_key
 from lctui.runs.store import Run
 
@@ -76,6 +76,8 @@ class _Given:
 
 
 def _confusion(given: _Given) -> Figures:
+    if not (measure := measure_of([given.run])).is_percent:
+        raise Missing(f"its errors are no wrong classes, but {measure.name}")
     answer = given.confusion()
     return {"": confusion_figure(f"{given.label}: {answer['error_pct']:.2f} % {answer['split']} error", answer)}
 
@@ -161,7 +163,7 @@ def _add_references(found: Gallery, runs: Sequence[Run], labels: Sequence[str], 
     for users in sharing.values():
         run, label = users[0]
         more = f" and {len(users) - 1} more" if len(users) > 1 else ""
-        figure = reference_figure(f"reference of {label}{more}", reference_epochs(run))
+        figure = reference_figure(f"reference of {label}{more}", reference_epochs(run), measure_of([run]))
         if figure is None:
             for _, each in users:
                 _miss(found, "reference", "the training of its reference is not in the store", each)

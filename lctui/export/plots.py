@@ -20,6 +20,7 @@ from lctui.export.tables import run_labels
 from lctui.runs.follow import Columns, whole_history
 from lctui.runs.log import finite
 from lctui.runs.store import Run
+from lctui.scheme.measure import Measure
 
 Kind = Literal["curve", "pareto", "confusion", "histogram", "bars"]
 Mark = Literal["line", "points", "solid", "hollow", "spread", "step", "level", "stems", "place", "bar"]
@@ -226,6 +227,7 @@ class _Measured:
     errors: Mapping[str, Series]
     gap: Series
     reference: float | None
+    measure: Measure
 
     @classmethod
     def of(cls, run: Run) -> _Measured:
@@ -234,7 +236,8 @@ class _Measured:
         direct = history.direct or {}
         errors = {split: _by_step(split, history.steps, f"{split}_error_pct", direct) for split in _SPLITS}
         reference = (history.reference_errors or {}).get("test_error_pct")
-        return cls(len(history.steps), errors, _by_step("gap", history.steps, "gap", {}), reference)
+        measure = Measure.of(run.read("scheme.json"))
+        return cls(len(history.steps), errors, _by_step("gap", history.steps, "gap", {}), reference, measure)
 
 
 def _by_step(name: str, steps: Columns, what: str, at_zero: Mapping[str, Any]) -> Series:
@@ -249,18 +252,17 @@ def _by_step(name: str, steps: Columns, what: str, at_zero: Mapping[str, Any]) -
 def _errors_of_one(run: _Measured, title: str) -> Figure:
     """Train, validation and test error by LC step, direct compression as step 0, and the reference's test error."""
     series = tuple(each for each in run.errors.values() if len(each.x))
-    return _error_figure(title, series, run.reference)
+    return _error_figure(title, series, run.reference, run.measure.title())
 
 
 def _test_errors(runs: Sequence[_Measured], labels: Sequence[str]) -> Figure:
     series = tuple(replace(run.errors["test"], name=label) for run, label in zip(runs, labels, strict=True))
     references = {run.reference for run in runs}
-    return _error_figure("", series, references.pop() if len(references) == 1 else None, "test error (%)")
+    reference = references.pop() if len(references) == 1 else None
+    return _error_figure("", series, reference, Measure.common(run.measure for run in runs).title("test"))
 
 
-def _error_figure(
-    title: str, series: tuple[Series, ...], reference: float | None, y_title: str = "error (%)"
-) -> Figure:
+def _error_figure(title: str, series: tuple[Series, ...], reference: float | None, y_title: str) -> Figure:
     log_y = _spans_decades(series)
     if reference is not None:
         series = (*series, Series("reference (test)", (), (reference,), "level"))
@@ -274,7 +276,8 @@ def error_against_ratio(runs: Sequence[Run], labels: Sequence[str]) -> Figure:
     x = tuple(row["compression_ratio"] for _, row in shown)
     y = tuple(row["test_error_pct"] for _, row in shown)
     points = Series("runs", x, y, "points", tuple(label for label, _ in shown))
-    return Figure("pareto", "", "compression ratio", "test error (%)", log_x=over_a_decade(x), series=(points,))
+    test = Measure.common(Measure(row["metric"]) for _, row in found).title("test")
+    return Figure("pareto", "", "compression ratio", test, log_x=over_a_decade(x), series=(points,))
 
 
 def over_a_decade(values: Sequence[float]) -> bool:

@@ -52,6 +52,10 @@ def export_study(
     for name in formats:
         if name not in FORMATS:
             raise BadInput.one("", "--format", not_one_of(name, FORMATS))
+    if other := next((row for row in study.rows if not row.schemes[0].objective.measure.is_percent), None):
+        metric = other.schemes[0].objective.measure.name
+        problem = f"reports are of classification errors, {other.name} measures {metric}; export its runs by their ids"
+        raise BadInput.one(study.source, "", problem)
     layout = study.layout or _default_layout(study)
     require_rows(layout, [row.name for row in study.rows], study.source)
     if not study_tables.named_runs(study.rows, study.candidates):

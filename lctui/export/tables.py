@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from lctui.export.formats import Column, Form, Table
+from lctui.export.formats import Column, Form, Table, error_column
 from lctui.runs.follow import MOST_TASKS
 from lctui.runs.log import finite
 from lctui.runs.store import Run
+from lctui.scheme.measure import Measure
 
 Row = dict[str, Any]
 
@@ -23,11 +24,11 @@ _SIZES = ("compressed_parameters", "compressed_bits", "compression_ratio", "flop
 _RUN_HEADINGS = {
     "model": "model",
     "data": "data",
-    "reference_test_error_pct": "reference test (%)",
-    "direct_test_error_pct": "direct test (%)",
-    "final_train_error_pct": "train (%)",
-    "final_validation_error_pct": "validation (%)",
-    "final_test_error_pct": "test (%)",
+    "reference_test_error_pct": "reference test",
+    "direct_test_error_pct": "direct test",
+    "final_train_error_pct": "train",
+    "final_validation_error_pct": "validation",
+    "final_test_error_pct": "test",
     "final_compressed_parameters": "parameters",
     "final_artifact_bytes": "bytes",
     "final_compression_ratio": "ratio",
@@ -46,9 +47,9 @@ _STEP_HEADINGS = {
     "mu": "μ",
     "gap": "gap",
     "loss": "loss",
-    "train_error_pct": "train (%)",
-    "validation_error_pct": "validation (%)",
-    "test_error_pct": "test (%)",
+    "train_error_pct": "train",
+    "validation_error_pct": "validation",
+    "test_error_pct": "test",
     "compression_ratio": "ratio",
 }
 _COUNTS = (
@@ -74,7 +75,7 @@ def run_tables(runs: Sequence[Run]) -> dict[str, Table]:
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """A row a run: what it is, its reference, its result, and where the numbers come from."""
-    return _table("runs", [run_row(run) for run in runs], _RUN_HEADINGS | _run_heading(runs))
+    return _table("runs", [run_row(run) for run in runs], _RUN_HEADINGS | _run_heading(runs), measure_of(runs))
 
 
 def tasks_table(runs: Sequence[Run]) -> Table:
@@ -169,18 +170,28 @@ def _run_heading(runs: Sequence[Run]) -> dict[str, str]:
 def _by_run(runs: Sequence[Run], what: str, rows: list[Row], headings: dict[str, str]) -> Table:
     """Of one run, the title says which it is; of several, a column does."""
     if len(runs) == 1:
-        return _table(f"{runs[0].summary()['name']}: {what}", rows, headings)
-    return _table(what, rows, headings | _run_heading(runs))
+        return _table(f"{runs[0].summary()['name']}: {what}", rows, headings, measure_of(runs))
+    return _table(what, rows, headings | _run_heading(runs), measure_of(runs))
 
 
-def _table(title: str, rows: list[Row], headings: dict[str, str]) -> Table:
+def measure_of(runs: Sequence[Run]) -> Measure:
+    """What the errors of some runs are."""
+    return Measure.common(Measure(run.summary()["metric"]) for run in runs)
+
+
+def _table(title: str, rows: list[Row], headings: dict[str, str], measure: Measure) -> Table:
     """Every name in the rows is a column; a reader gets those that have a heading, and a value in some row."""
     names = list(dict.fromkeys(name for row in rows for name in row)) or list(headings)
     filled = {name for row in rows for name, value in row.items() if value is not None} if rows else set(headings)
-    columns = [
-        Column(name, headings.get(name, ""), _form(name), detail=name not in headings or name not in filled)
-        for name in names
-    ]
+    columns = []
+    for name in names:
+        heading, detail = headings.get(name, ""), name not in headings or name not in filled
+        error = name.endswith("_pct") and heading
+        columns.append(
+            error_column(name, heading, measure, detail=detail)
+            if error
+            else Column(name, heading, _form(name), detail=detail)
+        )
     return Table.of(title, columns, rows)
 
 

@@ -17,6 +17,7 @@ from lctui.runs import atomic
 from lctui.runs.follow import RunHistory, whole_history
 from lctui.runs.log import finite
 from lctui.runs.store import Run
+from lctui.scheme.measure import ERROR, Measure
 
 Record = Mapping[str, Any]
 
@@ -104,14 +105,17 @@ def unix_time(event: Record, otherwise: float = 0.0) -> float:
         return otherwise
 
 
-def reference_figure(title: str, epochs: Sequence[Record]) -> Figure | None:
-    """Accuracies on training and validation images by epoch; None where nothing was measured."""
-    series = tuple(_accuracy(split, epochs) for split in ("train", "validation"))
+def reference_figure(title: str, epochs: Sequence[Record], measure: Measure = ERROR) -> Figure | None:
+    """Accuracies, or another metric, on training and validation images by epoch; None where nothing was measured."""
+    series = tuple(_measured(split, epochs, measure) for split in ("train", "validation"))
     shown = tuple(each for each in series if each.x)
-    return Figure("curve", title, "epoch", "accuracy (%)", series=shown) if shown else None
+    y_title = "accuracy (%)" if measure.is_percent else measure.title()
+    return Figure("curve", title, "epoch", y_title, series=shown) if shown else None
 
 
-def _accuracy(split: str, epochs: Sequence[Record]) -> Series:
-    pairs = [(finite(each.get("epoch")), 100 - finite(each.get(f"{split}_error_pct"))) for each in epochs]
+def _measured(split: str, epochs: Sequence[Record], measure: Measure) -> Series:
+    pairs = [(finite(each.get("epoch")), finite(each.get(f"{split}_error_pct"))) for each in epochs]
+    if measure.is_percent:
+        pairs = [(epoch, 100 - error) for epoch, error in pairs]
     whole = [(x, y) for x, y in pairs if isfinite(x) and isfinite(y)]
     return Series(split, tuple(x for x, _ in whole), tuple(y for _, y in whole))

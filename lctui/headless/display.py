@@ -30,9 +30,10 @@ from lctui.events import (
 )
 from lctui.headless.output import even_unheard
 from lctui.headless.terminal import Terminal
-from lctui.headless.words import duration, percent, size_of, times
+from lctui.headless.words import duration, size_of, times
 from lctui.runs.status import Progress
 from lctui.runs.study_eta import StudyEta
+from lctui.scheme.measure import Measure
 
 REFRESH_PER_SECOND = 4
 
@@ -45,6 +46,8 @@ class Display:
         self.live: Live | None = None
         self.leader: Beside | None = None
         self.study: StudyEta | None = None
+        self.measure = Measure()
+        """What the errors of the run under way are."""
         if console.is_terminal and not console.is_dumb_terminal:
             # Our own status line ends in numbers that change in place; finished steps scroll by above it.
             self.bars = Bars(
@@ -72,11 +75,16 @@ class Display:
         """Prints the line of an event that has one."""
         line = _LINES.get(type(event))
         if line is not None:
-            self.say(line(event))
+            self.say(line(event, self.measure))
 
     def say(self, line: str) -> None:
         """One line, as it is."""
         self.console.print(Text(line), soft_wrap=True)
+
+    def of(self, measure: Measure) -> Display:
+        """The same display, for runs whose errors are such."""
+        self.measure = measure
+        return self
 
     def beside_others(self, name: str) -> Beside:
         """An observer of one run of several, of which one at a time shows the progress of all."""
@@ -136,7 +144,7 @@ class Display:
         if progress.mu is not None:
             text += f"  μ {progress.mu:.2e}"
         if progress.test_error_pct is not None:
-            text += f"  test {progress.test_error_pct:.2f} %"
+            text += f"  test {self.measure.said(progress.test_error_pct)}"
         self._move("LC", done, progress.steps, text + _eta(progress))
 
     def _move(self, name: str, done: float, total: float, text: str) -> None:
@@ -159,7 +167,7 @@ class Beside:
             self.display.leader = None
         line = _LINES.get(type(event))
         if line is not None and not isinstance(event, RunStarted):
-            self.display.say(f"{self.name}: {line(event)}")
+            self.display.say(f"{self.name}: {line(event, self.display.measure)}")
 
     def progress(self, progress: Progress) -> None:
         """Moves the bar, if no other run does."""
@@ -188,48 +196,49 @@ def _eta(progress: Progress) -> str:
     return "" if progress.eta_seconds is None else f"  ETA {duration(progress.eta_seconds)}"
 
 
-def errors(event: Any) -> str:
-    """The three errors of an event, in percent; with the rest of a step's line it fits 80 columns."""
-    return (
-        f"% train {percent(event.train_error_pct)} val {percent(event.validation_error_pct)} "
-        f"test {percent(event.test_error_pct)}"
-    )
+def errors(event: Any, measure: Measure) -> str:
+    """The three errors of an event; with the rest of a step's line, percentages fit 80 columns."""
+    train, val, test = map(measure.text, (event.train_error_pct, event.validation_error_pct, event.test_error_pct))
+    return f"{'%' if measure.is_percent else measure.name} train {train} val {val} test {test}"
 
 
-def _started(event: RunStarted) -> str:
+def _started(event: RunStarted, measure: Measure) -> str:
+    del measure
     return f"{event.name}: run {event.id} on {event.device}"
 
 
-def _resumed(event: RunResumed) -> str:
+def _resumed(event: RunResumed, measure: Measure) -> str:
+    del measure
     where = "reference epoch" if event.phase == "reference" else f"step {event.step + 1}, epoch"
     return f"resumed at {where} {event.epoch + 1}, batch {event.batch + 1}"
 
 
-def _interrupted(event: RunInterrupted) -> str:
+def _interrupted(event: RunInterrupted, measure: Measure) -> str:
+    del measure
     where = "reference epoch" if event.phase == "reference" else f"step {event.step + 1}, epoch"
     return f"stopped in {where} {event.epoch + 1} after batch {event.batch}; everything so far is kept"
 
 
-def _reference_epoch(event: ReferenceEpoch) -> str:
-    return f"reference {event.epoch:>3}/{event.epochs}  loss {event.loss:.4f}  {errors(event)}"
+def _reference_epoch(event: ReferenceEpoch, measure: Measure) -> str:
+    return f"reference {event.epoch:>3}/{event.epochs}  loss {event.loss:.4f}  {errors(event, measure)}"
 
 
-def _reference_finished(event: ReferenceFinished) -> str:
-    return f"reference {'reused' if event.reused else 'trained'}  {errors(event)}"
+def _reference_finished(event: ReferenceFinished, measure: Measure) -> str:
+    return f"reference {'reused' if event.reused else 'trained'}  {errors(event, measure)}"
 
 
-def _direct(event: DirectCompression) -> str:
-    return f"direct compression  {errors(event)}  {times(event.compression_ratio)}"
+def _direct(event: DirectCompression, measure: Measure) -> str:
+    return f"direct compression  {errors(event, measure)}  {times(event.compression_ratio)}"
 
 
-def _step(event: Step) -> str:
+def _step(event: Step, measure: Measure) -> str:
     return (
-        f"step {event.step:>3}/{event.steps}  μ {event.mu:.1e}  gap {event.gap:.1e}  {errors(event)}  "
+        f"step {event.step:>3}/{event.steps}  μ {event.mu:.1e}  gap {event.gap:.1e}  {errors(event, measure)}  "
         f"{times(event.compression_ratio)}"
     )
 
 
-_LINES: dict[type[Event], Callable[[Any], str]] = {
+_LINES: dict[type[Event], Callable[[Any, Measure], str]] = {
     RunStarted: _started,
     RunResumed: _resumed,
     RunInterrupted: _interrupted,

@@ -14,21 +14,32 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lctui.headless.words import learned, percent, roughly, size_of, times
+from lctui.headless.words import learned, roughly, size_of, times
 from lctui.runs.log import finite
+from lctui.scheme.measure import CLASSES, Measure
+
+_SPLITS = ("train", "validation", "test")
 
 
 def result_table(result: dict[str, Any]) -> Group:
     """What a finished run achieved, as a person reads it: errors and size, then what became of each task."""
-    columns = {"error": 0, "train %": 1, "validation %": 1, "test %": 1, "size": 1, "ratio": 1}
+    measure = Measure(result.get("metric", CLASSES))
+    columns = {
+        "error" if measure.is_percent else str(measure.name): 0,
+        **{measure.column(split): 1 for split in _SPLITS},
+        "size": 1,
+        "ratio": 1,
+    }
     head = _table(f"{result['name']}  ({result['id']})", columns)
     reference, direct, final = result["reference"], result["direct"], result["final"]
-    head.add_row("reference", *_three(reference), size_of(reference["bits"]), "1×")
-    head.add_row("direct compression", *_three(direct), size_of(direct["compressed_bits"]), _ratio(direct))
-    head.add_row("compressed by LC", *_three(final), size_of(final["compressed_bits"]), _ratio(final), style="bold")
+    head.add_row("reference", *_three(reference, measure), size_of(reference["bits"]), "1×")
+    head.add_row("direct compression", *_three(direct, measure), size_of(direct["compressed_bits"]), _ratio(direct))
+    head.add_row(
+        "compressed by LC", *_three(final, measure), size_of(final["compressed_bits"]), _ratio(final), style="bold"
+    )
     if (best := result["best"]) is not None and best["step"] != result["steps"]:
         label = f"best validation, step {best['step']}"
-        head.add_row(label, *_three(best), size_of(best["compressed_bits"]), _ratio(best))
+        head.add_row(label, *_three(best, measure), size_of(best["compressed_bits"]), _ratio(best))
     columns = {"layers": 0, "type": 0, "learned": 0, "parameters": 1, "size": 1}
     tasks = _table("what became of each task", columns)
     for task in result["layers"]:
@@ -60,12 +71,12 @@ def _grown(task: dict[str, Any]) -> str:
     return f"! {', '.join(task['layers'])} grew: {sizes}"
 
 
-def _three(block: dict[str, Any]) -> tuple[str, str, str]:
-    return (
-        percent(block["train_error_pct"]),
-        percent(block["validation_error_pct"]),
-        percent(block["test_error_pct"]),
-    )
+def _of(measure: Measure) -> str:
+    return f", {measure.name}" if measure.name and not measure.is_percent else ""
+
+
+def _three(block: dict[str, Any], measure: Measure) -> list[str]:
+    return [measure.text(block[f"{split}_error_pct"]) for split in _SPLITS]
 
 
 def _ratio(block: dict[str, Any]) -> str:
@@ -127,11 +138,13 @@ def _predicted(predicted: dict[str, Any]) -> tuple[str, str]:
 
 def study_table(name: str, results: list[dict[str, Any]]) -> Table:
     """A study's runs and what they achieved."""
-    columns = {"run": 0, "id": 0, "status": 0, "train %": 1, "validation %": 1, "test %": 1, "ratio": 1}
-    table = _table(f"{name}: {len(results)} runs", columns)
-    for result in results:
+    measures = [Measure(result.get("metric", CLASSES)) for result in results]
+    common = Measure.common(measures)
+    columns = {"run": 0, "id": 0, "status": 0, **{common.column(split): 1 for split in _SPLITS}, "ratio": 1}
+    table = _table(f"{name}: {len(results)} runs{_of(common)}", columns)
+    for result, measure in zip(results, measures, strict=True):
         final = result.get("final") or {}
-        errors = [percent(final.get(f"{split}_error_pct")) for split in ("train", "validation", "test")]
+        errors = [measure.text(final.get(f"{split}_error_pct")) for split in _SPLITS]
         ratio = times(final["compression_ratio"]) if final else "–"
         table.add_row(Text(result["name"]), Text(result["id"]), result["status"], *errors, ratio)
     return table
@@ -141,12 +154,14 @@ def runs_table(summaries: list[dict[str, Any]]) -> Table | Text:
     """The runs of a store."""
     if not summaries:
         return Text("no runs yet; `lctui --run FILE` starts one")
-    columns = {"run": 0, "status": 0, "model": 0, "step": 1, "test %": 1, "ratio": 1, "age": 1}
+    test = Measure.common(Measure(run["metric"]) for run in summaries).column("test")
+    columns = {"run": 0, "status": 0, "model": 0, "step": 1, test: 1, "ratio": 1, "age": 1}
     table = _table("", columns)
     for run in summaries:
         step = f"{run['step']}/{run['steps']}" if run["steps"] else "–"
         ratio = times(run["compression_ratio"]) if run["test_error_pct"] is not None else "–"
-        row = (run["status"], Text(str(run["model"])), step, percent(run["test_error_pct"]), ratio, age(run["created"]))
+        error = Measure(run["metric"]).text(run["test_error_pct"])
+        row = (run["status"], Text(str(run["model"])), step, error, ratio, age(run["created"]))
         table.add_row(Text(run["id"]), *row)
     return table
 
@@ -185,7 +200,7 @@ def run_report(
         lines.append(f"error: {summary['error']}")
     parts: list[Any] = [Text(line) for line in lines]
     if steps := [event for event in events if event["event"] == "step"]:
-        parts.append(_steps_table(steps))
+        parts.append(_steps_table(steps, Measure(summary["metric"])))
     if result.get("status") == "finished":
         parts.append(_result_or_words(result))
     return Group(*parts)
@@ -199,11 +214,11 @@ def _result_or_words(result: dict[str, Any]) -> Group | Text:
         return Text("result.json is damaged: it is no result")
 
 
-def _steps_table(steps: list[dict[str, Any]]) -> Table:
-    columns = ("step", "μ", "gap", "loss", "train %", "validation %", "test %", "ratio")
-    table = _table("LC steps", dict.fromkeys(columns, 1))
+def _steps_table(steps: list[dict[str, Any]], measure: Measure) -> Table:
+    columns = ("step", "μ", "gap", "loss", *map(measure.column, _SPLITS), "ratio")
+    table = _table(f"LC steps{_of(measure)}", dict.fromkeys(columns, 1))
     for event in steps:
-        errors = [_number(event, f"{split}_error_pct", ".2f") for split in ("train", "validation", "test")]
+        errors = [measure.text(finite(event.get(f"{split}_error_pct"))) for split in _SPLITS]
         numbers = [_number(event, "mu", ".2e"), _number(event, "gap", ".2e"), _number(event, "loss", ".4f")]
         ratio = finite(event.get("compression_ratio"))
         table.add_row(_number(event, "step", ".0f"), *numbers, *errors, times(ratio if isfinite(ratio) else None))

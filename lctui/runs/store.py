@@ -27,6 +27,7 @@ from lctui.runs.formats import FORMAT, is_newer, require_known
 from lctui.runs.locks import Lock
 from lctui.runs.log import finite, now, read_events
 from lctui.runs.status import AT_WORK, Status, derive, silence, words
+from lctui.scheme.measure import Measure
 
 if TYPE_CHECKING:
     from lctui.scheme import Scheme
@@ -108,6 +109,7 @@ def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]])
         "created": _text(meta, "created"),
         "order": order_of(meta),
         "model": _text(_object(scheme, "model"), "factory"),
+        "metric": Measure.of(scheme).name,
         "phase": _text(progress, "phase"),
         "step": _number(progress, "step") or 0,
         "steps": _number(progress, "steps") or 0,

@@ -25,6 +25,7 @@ from lctui.scheme.compressions import (
     PositiveFloat,
     without_later,
 )
+from lctui.scheme.measure import Measure
 from lctui.scheme.net import BUILT_IN, BUILT_IN_DATA
 
 _PRINTED = r"^[^\x00-\x1f\x7f-\x9f]+$"
@@ -87,6 +88,11 @@ class Objective(Block):
         if name not in known and ":" not in name:
             raise ValueError(f"{not_one_of(name, known)}, or module:function of your own")
         return name
+
+    @property
+    def measure(self) -> Measure:
+        """What stands for error, in words."""
+        return Measure.named(self.metric)
 
     @property
     def takes_classes(self) -> bool:

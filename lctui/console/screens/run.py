@@ -42,6 +42,7 @@ from lctui.console.widgets.table import Column, LineTable, Row
 from lctui.headless.tables import age
 from lctui.headless.words import duration, learned, size_of
 from lctui.runs.status import AT_WORK
+from lctui.scheme.measure import Measure
 
 FOLLOW_SECONDS = 0.5
 COUNTED = ("rank", "nonzeros", "groups_kept")
@@ -62,7 +63,8 @@ class RunScreen(ConsoleScreen):
     HEADING = "run"
     ABOUT = (
         "One run as it goes: μ climbs, the gap between the weights and their compressed form closes, the error falls.\n"
-        "Errors are of the compressed net, in percent. Best is by validation error; test data chooses nothing.\n"
+        "Errors are of the compressed net, in percent or by the scheme's metric. Best is by validation error.\n"
+        "Test data chooses nothing. "
         "In a small terminal 1 to 5 choose the pane."
     )
     BINDINGS = [
@@ -126,6 +128,11 @@ class RunScreen(ConsoleScreen):
         self.set_interval(FOLLOW_SECONDS, self._follow)
         self._follow()
 
+    @property
+    def measure(self) -> Measure:
+        """What the run's errors are."""
+        return Measure(self.follower.summary["metric"]) if self.follower.summary else Measure()
+
     def title_words(self) -> str:
         """The run's name and state."""
         row = self.app.index.get(self.run_id)
@@ -186,7 +193,7 @@ class RunScreen(ConsoleScreen):
             error = summary["error"].replace(f"{follower.run.folder}/", "")
             wrapped = textwrap.wrap(glyphs.plain(f"{glyphs.error} {error}"), max(self.size.width - 4, 20))
             lines += [Text(line, style="bold") for line in wrapped[:6]]
-        left = error_lines(history)
+        left = error_lines(history, self.measure)
         right = [
             f"μ {number(last(history.steps, 'mu') or summary['mu'])}   lr {number(last(history.epochs, 'lr'), '.3g')}",
             f"gap {number(last(history.steps, 'gap'))}   relative {number(last(history.steps, 'relative_gap'))}",
@@ -207,6 +214,7 @@ class RunScreen(ConsoleScreen):
     def _paint_plots(self) -> None:
         history = self.follower.history
         steps = "reference epoch" if not len(history.steps) and len(history.reference) else "LC step"
+        self.query_one("#errors").border_title = Content(self.app.glyphs.plain(f"1 {self.measure.error_column()}"))
         self.query_one("#errors Plot", Plot).show(error_curves(history), x_title=steps)
         self.query_one("#gap Plot", Plot).show(curve_of(history, "gap", "#2aa876"), x_title="LC step")
         self.query_one("#mu Plot", Plot).show(curve_of(history, "mu", "#b77bb5", self.app.glyphs.mu), x_title="LC step")
@@ -231,7 +239,9 @@ class RunScreen(ConsoleScreen):
         table = self.query_one("#events", LineTable)
         at_end = table.cursor >= len(table.rows) - 1
         recent = self.follower.history.recent
-        rows = [Row(str(i), (self.app.glyphs.plain(event_words(event)),)) for i, event in enumerate(recent)]
+        rows = [
+            Row(str(i), (self.app.glyphs.plain(event_words(event, self.measure)),)) for i, event in enumerate(recent)
+        ]
         table.set_rows(rows)
         if at_end:
             table.cursor = len(rows) - 1
@@ -318,5 +328,5 @@ class RunScreen(ConsoleScreen):
         if isinstance(focused, Plot) and isinstance(pane := focused.parent, Vertical):
             return plot_export(focused, f"{name}-{pane.id}", f"{name}: {str(pane.border_title)[2:]}")
         if self.focused is self.query_one("#events"):
-            return log_export(self.follower.history, name)
+            return log_export(self.follower.history, name, self.measure)
         return tasks_export(self.follower.history, name)

@@ -45,7 +45,12 @@ class Curves(View):
 
     def __init__(self, comparison: Comparison) -> None:
         super().__init__(comparison, id="curves")
-        self.metric: Metric = METRICS[0]
+        self._place = 0
+
+    @property
+    def metric(self) -> Metric:
+        """What is drawn."""
+        return METRICS[self._place].of(self.comparison.measure)
 
     def compose(self) -> ComposeResult:
         """Plot over table."""
@@ -132,7 +137,7 @@ class Curves(View):
 
     def action_metric(self, by: int) -> None:
         """The next metric, or the one before."""
-        self.metric = METRICS[(METRICS.index(self.metric) + by) % len(METRICS)]
+        self._place = (self._place + by) % len(METRICS)
         self.query_one(Plot).window = None
         self.show()
         self.post_message(self.Changed())

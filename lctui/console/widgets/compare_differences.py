@@ -121,7 +121,7 @@ class Differences(View):
         if not rows and len(everyone) > 1:
             rows.append(Row("same", ("the schemes are the same", *[""] * len(ids)), faint=True))
         rows.append(Row(RESULTS, (RESULTS, *[""] * len(ids)), faint=True))
-        return rows + [self._result_row(outcome, ids) for outcome in OUTCOMES]
+        return rows + [self._result_row(outcome, ids) for outcome in self._outcomes()]
 
     def _scheme_row(self, field: str, values: Sequence[Any]) -> Row:
         same = [canonical(value) == canonical(values[0]) for value in values]
@@ -135,6 +135,9 @@ class Differences(View):
         numbers = [self._outcome(outcome, run_id) for run_id in ids]
         cells = [self._result(outcome, number, numbers[0], place == 0) for place, number in enumerate(numbers)]
         return Row(f"{RESULTS}.{outcome.title}", (Text(f"  {outcome.title}"), *cells))
+
+    def _outcomes(self) -> list[Outcome]:
+        return [outcome.under(self.comparison.measure) for outcome in OUTCOMES]
 
     def _outcome(self, outcome: Outcome, run_id: str) -> float | None:
         run = self.comparison.runs[run_id]
@@ -156,7 +159,7 @@ class Differences(View):
         rows: list[tuple[formats.Cell, ...]] = [
             (each.field, *(None if value is None else value_text(value) for value in each.values)) for each in fields
         ]
-        rows += [(each.title, *(self._outcome(each, run_id) for run_id in ids)) for each in OUTCOMES]
+        rows += [(each.title, *(self._outcome(each, run_id) for run_id in ids)) for each in self._outcomes()]
         columns = (formats.Column("field"), *(formats.Column(comparison.name(run_id), form="number") for run_id in ids))
         return Exportable("compare-differences", formats.Table("what differs", columns, tuple(rows)))
 

@@ -59,13 +59,18 @@ class Pareto(View):
 
     def __init__(self, comparison: Comparison) -> None:
         super().__init__(comparison, id="pareto")
-        self.error: Metric = ERRORS[1]
+        self._place = 1
         self.at_best = False
         self.everyone = False
         self._others: dict[str, str] = {}
         self._points: dict[str, Point] = {}
         self._front: list[Point] = []
         self._signs: dict[str, str] = {}
+
+    @property
+    def error(self) -> Metric:
+        """Which error is drawn."""
+        return ERRORS[self._place].of(self.comparison.measure)
 
     def compose(self) -> ComposeResult:
         """Plot beside table."""
@@ -181,7 +186,9 @@ class Pareto(View):
         columns = (
             formats.Column("id", detail=True),
             formats.Column("run"),
-            formats.Column(self.error.column, self.error.title, "percent"),
+            formats.Column(
+                self.error.column, self.error.title, "percent" if self.error.measure.is_percent else "number"
+            ),
             formats.Column("compression_ratio", "ratio", "ratio"),
             formats.Column("pareto_front", "front"),
         )
@@ -208,7 +215,7 @@ class Pareto(View):
 
     def action_error(self) -> None:
         """The next kind of error."""
-        self.error = ERRORS[(ERRORS.index(self.error) + 1) % len(ERRORS)]
+        self._place = (self._place + 1) % len(ERRORS)
         self.show()
 
     def action_best(self) -> None:
