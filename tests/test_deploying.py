@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import lctui
-from lctui.deploying import require_same
+from lctui.deploying import changed_class, changed_output, require_same
 from lctui.errors import RunFailed
 from lctui.learning.resident import Resident
 from lctui.models import LeNet5
@@ -102,9 +102,12 @@ def test_a_file_that_predicts_otherwise_is_an_error() -> None:
     level, wrong = scores.clone(), scores.clone()
     level[1] = scores[1].flip(0)
     wrong[2] = scores[2].flip(0)
-    require_same(answers(scores), answers(level), images, "file")
+    require_same(answers(scores), answers(level), images, "file", changed_class)
     with pytest.raises(RunFailed, match="file: predicts otherwise than the run's net of 1 of 3 test images"):
-        require_same(answers(scores), answers(wrong), images, "file")
+        require_same(answers(scores), answers(wrong), images, "file", changed_class)
+    require_same(answers(scores), answers(scores + 1e-5), images, "file", changed_output)
+    with pytest.raises(RunFailed, match="of 1 of 3 test images"):
+        require_same(answers(scores), answers(wrong), images, "file", changed_output)
 
 
 class Places(nn.Module):

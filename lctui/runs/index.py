@@ -28,7 +28,7 @@ _NO_RUN = summary_of("", "crashed", {name: {} for name in SUMMARIZED})
 _TEXT, _MAYBE_TEXT, _NUMBER = (str,), (str, NoneType), (int, float, NoneType)
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("id", "name", "status", "order"), _TEXT),
-    **dict.fromkeys(("created", "model", "phase", "error"), _MAYBE_TEXT),
+    **dict.fromkeys(("created", "model", "metric", "phase", "error"), _MAYBE_TEXT),
     "tags": (list,),
 }
 """The types of a summary's fields; all others are numbers, or not known."""

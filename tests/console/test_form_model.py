@@ -65,7 +65,7 @@ def test_a_new_compression_needs_no_console_code() -> None:
 
 def test_the_scheme_s_blocks() -> None:
     found = {block.key: block for block in blocks(SCHEMA)}
-    assert list(found) == ["", "model", "data", "reference", "lc", "l_step"]
+    assert list(found) == ["", "model", "data", "objective", "reference", "lc", "l_step"]
     assert [field.title for field in found[""].fields] == ["name", "tags", "seed", "precision"]
     assert [field.title for field in found["lc"].fields] == [
         "lc.method",

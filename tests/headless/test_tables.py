@@ -61,6 +61,7 @@ SUMMARY: dict[str, Any] = {
     "name": MARKUP,
     "status": "interrupted",
     "model": f"/home/someone/code/{MARKUP}/net.py:make_the_net",
+    "metric": "error",
     "step": 12,
     "steps": 30,
     "test_error_pct": 88.88,

@@ -1,0 +1,222 @@
+"""`objective` in a scheme: what it changes, what it leaves alone, and one line for whatever is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import lctui as package
+from lctui.cli import _guarded, app
+from lctui.scheme import Scheme
+from lctui.scheme.measure import Measure
+from tests.conftest import tiny
+
+CODE = """
+import torch
+from torch import nn
+
+def net(outputs=2):
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, outputs))
+
+def data(width=2):
+    x = torch.randn(60, 6)
+    y = x[:, :width] * 2 + 1
+    return (x, y), (x[:20], y[:20])
+
+def ragged():
+    x = torch.randn(4, 6)
+    return [(x[i], torch.zeros(1 + i)) for i in range(4)], [(x[0], torch.zeros(1))]
+
+def labelled():
+    return tuple((torch.randn(20, 6), torch.arange(20) % 2) for _ in range(2))
+
+def infinite():
+    x = torch.randn(20, 6)
+    return (x, x[:, :2] / 0), (x, x[:, :2])
+
+def l1(outputs, targets):
+    return (outputs - targets).abs().mean()
+
+def far(outputs, targets):
+    return (outputs - targets).abs().amax(1)
+
+def whole(outputs, targets):
+    return (outputs - targets).abs().mean()
+
+def one_argument(outputs):
+    return outputs.mean()
+
+def cut(outputs, targets):
+    return (outputs.detach() - targets).abs().mean()
+
+def number(outputs, targets):
+    return 0.5
+
+def nan(outputs, targets):
+    return outputs[:, 0] * float("nan")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "mine.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def scheme(**changes: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "name": "mine",
+        "model": {"factory": "mine.py:net"},
+        "data": {"name": "mine.py:data", "validation": 0.2},
+        "objective": {"loss": "mine.py:l1", "metric": "mine.py:far"},
+        "reference": {"epochs": 2, "batch_size": 8},
+        "compress": [{"layers": ["*"], "how": {"type": "quantize", "k": 4}}],
+        "lc": {"mu": {"start": 0.1, "factor": 2.0, "steps": 2}},
+        "l_step": {"epochs": 1, "batch_size": 8, "lr": 0.02},
+    } | changes
+
+
+def lctui(*arguments: str) -> int:
+    return _guarded(lambda: app([*arguments], standalone_mode=False))
+
+
+def run(folder: Path, **changes: Any) -> int:
+    (folder / "scheme.json").write_text(json.dumps(scheme(**changes)))
+    return lctui("--run", "scheme.json", "--home", "home", "--quiet")
+
+
+def test_the_default_changes_no_name_of_any_run() -> None:
+    plain = Scheme.model_validate(tiny())
+    said = Scheme.model_validate(tiny(objective={"loss": "cross_entropy", "metric": "error"}))
+    other = Scheme.model_validate(tiny(objective={"loss": "a:b"}))
+    assert plain.fingerprint() == said.fingerprint() == "477eaddb26b10444"
+    assert plain.reference_fingerprint() == "71eeedb03ecc476f" != other.reference_fingerprint()
+    assert plain.batches_fingerprint() == "1c647c72cab57795" != other.batches_fingerprint()
+
+
+def test_errors_are_those_of_the_metric(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["metric"] == "far"
+    artifact = folder / "home/runs" / result["id"] / "compressed.safetensors"
+    state = package.load(artifact)
+    with seeded_as_a_run(0):
+        x = torch.randn(60, 6)
+    outputs = torch.relu(x @ state["0.weight"].T + state["0.bias"]) @ state["2.weight"].T + state["2.bias"]
+    worst = (outputs - (x[:, :2] * 2 + 1)).abs().amax(1)[:20].double().mean()
+    assert result["final"]["test_error_pct"] == pytest.approx(float(worst), rel=1e-5)
+    assert lctui("show", result["id"], "--home", "home") == 0
+    shown = capsys.readouterr().out
+    assert "far" in shown and "%" not in shown
+    assert lctui("export", result["id"], "--to", "out", "--home", "home", "--format", "csv,md,png") == 0
+    assert "test far" in (folder / "out/runs.md").read_text()
+    assert lctui("export", result["id"], "--to", "out", "--home", "home", "--plot", "confusion", "--format", "png") == 2
+    assert "its errors are no wrong classes, but far" in capsys.readouterr().err
+
+
+def seeded_as_a_run(seed: int) -> Any:
+    from lctui.user_code import seeded
+
+    return seeded(seed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"objective": {"loss": "mae"}}, "objective.loss: 'mae' is not known"),
+        ({"objective": {"metric": "eror"}}, "objective.metric: 'eror' is not known; did you mean 'error'?"),
+        ({"objective": {"loss": "mine.py:l2"}}, "mine.py has no 'l2'; did you mean 'l1'?"),
+        ({"objective": {"loss": "gone.py:l1"}}, "objective.loss: no file 'gone.py'"),
+        ({"objective": {"loss": "mine.py:l1"}}, "data.name: train labels must be integers, one an input; got float32"),
+        ({"objective": {"loss": "mine.py:one_argument", "metric": "mse"}}, "objective.loss: does not take outputs"),
+        (
+            {"objective": {"loss": "mine.py:far", "metric": "mse"}},
+            "must return a tensor of one number, the batch's mean",
+        ),
+        ({"objective": {"loss": "mine.py:number", "metric": "mse"}}, "mean loss; it returns float"),
+        ({"objective": {"loss": "mine.py:cut", "metric": "mse"}}, "does not depend on the outputs"),
+        (
+            {"objective": {"loss": "mse", "metric": "mine.py:whole"}},
+            "must return a tensor with a row for each of the 2",
+        ),
+        ({"objective": {"loss": "mse", "metric": "mine.py:nan"}}, "it returns numbers that are not finite"),
+        (
+            {"model": {"factory": "mine.py:net", "args": {"outputs": 3}}},
+            "objective.loss: does not take outputs float32",
+        ),
+        ({"data": {"name": "mine.py:data", "classes": [0, 1]}}, "data.classes: picks classes, one an input"),
+        (
+            {"data": {"name": "mine.py:ragged"}},
+            "all targets must have one shape: target 0 is of (1,), target 1 of (2,)",
+        ),
+        ({"data": {"name": "mine.py:infinite"}}, "train targets must be finite real numbers"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_anything_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], said: str
+) -> None:
+    assert run(folder, **changes) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert any(said in line for line in lines), lines
+    assert all(line.startswith(("scheme.json: ", str(folder))) for line in lines)
+    assert not list((folder / "home").glob("runs/*"))
+
+
+def test_a_loss_of_ones_own_goes_with_classes_and_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = (
+        "import torch.nn.functional as F\n\ndef smooth(o, t):\n    return F.cross_entropy(o, t, label_smoothing=0.1)\n"
+    )
+    (folder / "loss.py").write_text(own)
+    data = {"name": "mine.py:labelled"}
+    assert run(folder, data=data, objective={"loss": "loss.py:smooth"}) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert "metric" not in result and result["final"]["test_error_pct"] in [5.0 * n for n in range(21)]
+    (folder / "loss.py").write_text(own.replace("0.1", "0.2"))
+    assert run(folder, data=data, objective={"loss": "loss.py:smooth"}) == 0
+    assert json.loads(capsys.readouterr().out)["reference"] != {}
+    assert len(list((folder / "home/references").iterdir())) == 2  # edited code is other code
+
+
+def test_new_takes_an_objective(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model", "mine.py:net", "--data", "mine.py:data", "--to", "there/net.json", "--home", "home"]
+    (folder / "there").mkdir()
+    settings = ["--set", "objective.loss=mse", "--set", "objective.metric=mine.py:far"]
+    assert lctui("new", *arguments, *settings) == 0
+    assert json.loads((folder / "there/net.json").read_text())["objective"]["metric"] == f"{folder}/mine.py:far"
+    assert lctui("check", "there/net.json") == 0
+
+
+def test_from_python(folder: Path) -> None:
+    import sys
+
+    sys.path.insert(0, str(folder))
+    try:
+        x = torch.randn(40, 6)
+        pairs = torch.utils.data.TensorDataset(x, x[:, :2])
+        blocks = scheme(objective={"loss": "mse", "metric": "mine:far"})
+        net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        result = package.compress(net, pairs, pairs, Scheme.model_validate(blocks), device="cpu")
+    finally:
+        sys.path.remove(str(folder))
+    worst = (result.model(x).detach() - x[:, :2]).abs().amax(1).double().mean()
+    assert result.final.test_error_pct == pytest.approx(float(worst), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "text", "short", "said"),
+    [
+        (Measure(), 0.5111, "0.51", "0.51", "0.51 %"),
+        (Measure("mse"), 0.0123456, "0.01235", "0.0123", "0.01235 mse"),
+        (Measure("mse"), 1234567.0, "1.235e+06", "1e+06", "1.235e+06 mse"),
+        (Measure(None), 2.5, "2.5", "2.5", "2.5"),
+        (Measure("mse"), None, "–", "–", "– mse"),
+    ],
+)
+def test_numbers_in_words(measure: Measure, value: float | None, text: str, short: str, said: str) -> None:
+    assert (measure.text(value), measure.short(value), measure.said(value)) == (text, short, said)
