@@ -99,7 +99,10 @@ def test_initial_weights_keep_the_scale_of_signals(factory: str) -> None:
 
 
 @pytest.mark.parametrize("path", SCHEMES, ids=[path.stem for path in SCHEMES])
-def test_schemes_fit_their_nets_and_start_from_one_reference_a_net(path: Path) -> None:
+def test_schemes_fit_their_nets_and_start_from_one_reference_a_net(path: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "images.py").write_text(IMAGES)
+    checked = cli("check", path, "--set", "data.name=images.py:load")
+    assert checked.returncode == 0, checked.stderr
     read = load_file(path)
     schemes = read.schemes if isinstance(read, Study) else [read]
     first = {"resnet20": "resnet20.json", "vgg16_cifar": "vgg16_prune.json"}[schemes[0].model.factory]
