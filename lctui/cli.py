@@ -139,6 +139,33 @@ def new(
 
 
 @app.command()
+def suggest(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scheme.")],
+    ratio: Annotated[float | None, typer.Option("--ratio", metavar="N", help="How many times smaller.")] = None,
+    error: Annotated[float | None, typer.Option("--error", metavar="X", help="The most that it may err.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The file that is written.")] = None,
+    as_json: Json = False,
+    device: Device = None,
+    settings: Set = None,
+    quiet: QuietFlag = False,
+    home: Home = None,
+) -> None:
+    """Write a scheme whose compressions, layer by layer, fit a ratio or an error and harm the net least."""
+    from lctui.headless.tables import suggestion_table
+
+    target = {name: value for name, value in (("ratio", ratio), ("error", error)) if value is not None}
+    if len(target) != 1:
+        raise BadInput.one("", "--ratio, --error", "one of the two says what is wanted")
+    store, name = open_store(home), device or "auto"
+    require_device_name(name)
+    from lctui.foreground import display_of
+    from lctui.suggesting import suggest_scheme
+
+    report = suggest_scheme(file, target, to, overrides(settings), store, name, display_of(quiet))
+    print_result(as_json, report, lambda: suggestion_table(report))
+
+
+@app.command()
 def schema(study: Annotated[bool, typer.Option("--study", help="The study file's instead.")] = False) -> None:
     """Print the JSON Schema of a scheme file."""
     from lctui.scheme import Scheme

@@ -96,16 +96,13 @@ class Session:
         if problems := check_scheme(scheme.model, scheme.data, tasks_by_place, self.info):
             raise BadInput(source, problems)
         reference, tasks = self.reference(), resolved_tasks(scheme, self.info)
-        solutions = [self._solved(reference.net, task, scheme.lc.mu.at(0)) for task in tasks]
         scratch = reference.scratch
         scratch.w.copy_(reference.net.w)
-        for task, solution in zip(tasks, solutions, strict=True):
-            for name, weights in zip(task.tensors, solution.weights, strict=True):
-                scratch.view(scratch.w, name).copy_(weights)
+        thetas = [self.compress(task, scheme.lc.mu.at(0)) for task in tasks]
         split, images = self.judged
         error = error_of(scratch.module, images, self.splits.objective)
         problem = LCProblem(reference.net, self.info, tasks, self.splits, scheme)
-        sizes = size(problem, [solution.theta for solution in solutions])
+        sizes = size(problem, thetas)
         return {
             "error_pct": error,
             "metric": scheme.objective.measure.name,
@@ -116,6 +113,14 @@ class Session:
             **sizes,
             "seconds": time.perf_counter() - started,
         }
+
+    def compress(self, task: ResolvedTask, mu: float) -> Compressed:
+        """Puts a task's first C step into the reference's scratch net; returns its Θ."""
+        reference = self.reference()
+        solution = self._solved(reference.net, task, mu)
+        for name, weights in zip(task.tensors, solution.weights, strict=True):
+            reference.scratch.view(reference.scratch.w, name).copy_(weights)
+        return solution.theta
 
     def reference(self) -> _Reference:
         """The trained reference, from the store or from the file of weights that the scheme names.
@@ -168,10 +173,19 @@ class Sessions:
         return self._kept[key]
 
     def direct(self, scheme: Scheme, source: str) -> dict[str, Any]:
-        """`Session.direct`, without loading any data for a scheme whose reference nobody has trained."""
+        """`Session.direct`; raises as `ready` does."""
+        return self.ready(scheme, source).direct(scheme, source)
+
+    def ready(self, scheme: Scheme, source: str) -> Session:
+        """The session of a scheme; no data are loaded for one whose reference nobody has trained.
+
+        Raises:
+            BadInput: the net or the data cannot be had.
+            NoReference: there is none, and so nothing to compress.
+        """
         if scheme.model.weights is None and not references.may_exist(scheme, self.home):
             raise NoReference
-        return self.get(scheme, source).direct(scheme, source)
+        return self.get(scheme, source)
 
 
 def _few(train: Split, prepared: Prepared) -> Resident:
