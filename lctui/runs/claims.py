@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import socket
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +22,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from lctui.runs import atomic
+from lctui.runs.clock import long_unchanged, time_of
 from lctui.runs.process import start_time, this_process
 
 FRESHEN_SECONDS = 5.0
@@ -57,6 +58,7 @@ class Claim:
             if not clear_stale(self.path):
                 return False
         self._token, self._done = token, Flag()
+        _sweep(self.path)
         Thread(target=self._freshen, args=(self._done,), name="claim", daemon=True).start()
         return True
 
@@ -104,7 +106,7 @@ def clear_stale(path: Path) -> bool:
 
 def _make(path: Path, said: dict[str, Any]) -> bool:
     """Puts a claim there unless one is there already; whoever finds it finds it whole."""
-    draft = path.with_name(f".{path.name}.{said['token']}.tmp")  # `atomic.sweep` finds it if we are killed now
+    draft = path.with_name(f".{path.name}.{said['token']}.tmp")
     try:
         draft.write_text(json.dumps(said), encoding="utf-8")
         return _link(draft, path)
@@ -114,17 +116,25 @@ def _make(path: Path, said: dict[str, Any]) -> bool:
 
 def _link(draft: Path, path: Path) -> bool:
     try:
+        return _linked(draft, path)
+    except FileNotFoundError:
+        return False  # the draft was swept, by whoever has the claim
+
+
+def _linked(draft: Path, path: Path) -> bool:
+    try:
         os.link(draft, path)
     except FileExistsError:
         # A server's answer may get lost, and the request be repeated: then the first one did it.
         return draft.stat().st_nlink == 2
     except FileNotFoundError:
-        return False  # swept by whoever had the lock at that moment
+        raise
     except OSError:
         # No links here (a stick's file system, say).  Found half written, the claim counts by its age.
+        words = draft.read_text(encoding="utf-8")
         try:
             with path.open("x", encoding="utf-8") as file:
-                file.write(draft.read_text(encoding="utf-8"))
+                file.write(words)
         except FileExistsError:
             return False
     return True
@@ -155,7 +165,7 @@ def _is_stale(path: Path, claim: _Seen) -> bool:
 
 def _remove(path: Path, is_meant: Callable[[_Seen], bool]) -> bool:
     """Removes the claim if it still is the one that is meant; says whether it was."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.aside")
     try:
         path.rename(aside)
     except FileNotFoundError:
@@ -171,20 +181,15 @@ def _remove(path: Path, is_meant: Callable[[_Seen], bool]) -> bool:
         aside.unlink(missing_ok=True)
 
 
-def time_of(folder: Path) -> float:
-    """The time by the clock that gives files of this folder their times, in Unix seconds.
+def _sweep(path: Path) -> None:
+    """Deletes what was left by claimants that were killed; for whoever has just made the claim.
 
-    Where nothing can be written, this machine's clock.
+    A claim that stands aside may be put back at any moment, and may be the caller's own: an old one is nobody's.
     """
-    probe = folder / f".clock-{secrets.token_hex(8)}"
-    try:
-        probe.touch()
-        return probe.stat().st_mtime
-    except OSError:
-        return time.time()
-    finally:
+    atomic.sweep(path.parent, path.name)
+    for aside in long_unchanged(path.parent, f".{path.name}.*.aside", STALE_SECONDS):
         with suppress(OSError):
-            probe.unlink()
+            aside.unlink(missing_ok=True)
 
 
 def _machine() -> str:
