@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,7 +22,7 @@ from pydantic_core import from_json
 
 from lctui.runs import atomic
 from lctui.runs.clock import long_unchanged, time_of
-from lctui.runs.process import start_time, this_process
+from lctui.runs.process import start_time, this_machine, this_process
 
 FRESHEN_SECONDS = 5.0
 STALE_SECONDS = 180.0
@@ -54,7 +52,7 @@ class Claim:
             OSError: the folder cannot be written to.
         """
         token = secrets.token_hex(16)
-        while not _make(self.path, {"token": token, "machine": _machine(), **asdict(this_process())}):
+        while not _make(self.path, {"token": token, "machine": this_machine(), **asdict(this_process())}):
             if not clear_stale(self.path):
                 return False
         self._token, self._done = token, Flag()
@@ -156,7 +154,7 @@ def _look(path: Path) -> _Seen | None:
 
 def _is_stale(path: Path, claim: _Seen) -> bool:
     pid, machine = claim.said.get("pid"), claim.said.get("machine")
-    if type(pid) is int and machine and machine == _machine():
+    if type(pid) is int and machine and machine == this_machine():
         # Of this very machine: a later process with the same pid has another start time.
         return start_time(pid) != claim.said.get("started")
     # One of the future was made before the clock was set back, and has not been freshened since.
@@ -190,15 +188,3 @@ def _sweep(path: Path) -> None:
     for aside in long_unchanged(path.parent, f".{path.name}.*.aside", STALE_SECONDS):
         with suppress(OSError):
             aside.unlink(missing_ok=True)
-
-
-def _machine() -> str:
-    """This machine since it was started, and this process's view of it: where a pid means the same process.
-
-    A host's name alone does not say: containers, and machines that were copied, may share one.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 (not a file)
-    except OSError:  # not Linux
-        return f"{socket.gethostname()}/{uuid.getnode():x}"
