@@ -205,7 +205,7 @@ def test_a_home_keeps_no_litter(tmp_path: Path) -> None:
     new_run(home, Scheme.model_validate(SCHEME), "cpu")
     assert Queue(home).take("cpu") is None
     assert save_lines(tmp_path / "cache/runs-index.jsonl", "test", [])
-    prepare._remembered_data(Data(name="mnist_sample"), 0, tmp_path, "", None)
+    prepare._remembered_data(Scheme.model_validate(SCHEME | {"data": {"name": "mnist_sample"}}), tmp_path, "", None)
     assert not [name for name in litter if (tmp_path / name).exists()]
     assert under_way.exists() and not left.exists()
 
