@@ -43,6 +43,9 @@ LIMIT_BYTES = 2 * 10**9
 LEFT_FREE_BYTES = 10**9
 """Disk space that runs can count on: with less, nothing is kept."""
 
+PATIENCE_SECONDS = 5.0
+"""For whoever else writes: a process that was suspended meanwhile must hold up no run."""
+
 _PAGE = 4096
 _PARTS = ("train", "validation", "test")
 
@@ -86,7 +89,8 @@ class Entry:
             if size > LIMIT_BYTES or shutil.disk_usage(folder).free < size + LEFT_FREE_BYTES:
                 return
             with Lock(folder.with_suffix(".lock")) as lock:
-                lock.wait()
+                if not lock.wait_briefly(PATIENCE_SECONDS):
+                    return
                 atomic.sweep(folder)
                 # A file that a power cut leaves half-written is known by its seal.
                 atomic.replace(self.file, lambda file: _write(file, self.identity, data), durable=False)

@@ -40,7 +40,7 @@ def load_lines(path: Path, version: str) -> Iterator[Any]:
 
 
 def save_lines(path: Path, version: str, values: Iterable[Any]) -> bool:
-    """Replaces the file; says whether that could be done."""
+    """Replaces the file, unless somebody else is doing so; says whether that could be done."""
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
@@ -53,7 +53,8 @@ def save_lines(path: Path, version: str, values: Iterable[Any]) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with Lock(path.with_suffix(".lock")) as lock:
-            lock.wait()
+            if not lock.acquire():
+                return False
             atomic.sweep(path.parent, path.name)
             atomic.replace(path, write, durable=False)
     except (BadInput, OSError, ValueError):
