@@ -137,10 +137,12 @@ def alone_in(folder: Path, waiting: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     try:
+        taken = True
         with suppress(OSError):
-            if not _try(descriptor, fcntl.LOCK_EX):
-                waiting(f"waits for another lctui that writes into {folder}")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            taken = _try(descriptor, fcntl.LOCK_EX)
+        if not taken:
+            waiting(f"waits for another lctui that writes into {folder}")
+            _wait(descriptor)
         yield
     finally:
         os.close(descriptor)
