@@ -201,17 +201,24 @@ def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
 
 @app.command()
 def rm(runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to delete.")], home: Home = None) -> None:
-    """Delete runs."""
+    """Delete runs; one that is not there, or is under way, does not keep the others."""
     from lctui.runs.queue import Queue
+    from lctui.runs.store import Run
 
     store = open_store(home)
-    # All names are looked up first: a typing mistake in the last must not leave the first deleted.
+    doomed: list[Run] = []
     problems: list[Problem] = []
-    for found in dict.fromkeys(store.find(run) for run in runs):
+    # All names are looked up first: once a run is gone, a beginning of its id may mean another.
+    for name in runs:
         try:
-            Queue(store).remove(found)
-            typer.echo(found.id)
-        except BadInput as error:  # the others go all the same
+            doomed.append(store.find(name))
+        except BadInput as error:
+            problems += error.problems
+    for run in dict.fromkeys(doomed):
+        try:
+            Queue(store).remove(run)
+            typer.echo(run.id)
+        except BadInput as error:
             problems += error.problems
     if problems:
         raise BadInput("", problems)

@@ -25,10 +25,12 @@ import torch
 from torch import Tensor
 
 from lctui.data import DataSet, Split
+from lctui.errors import BadInput
 from lctui.input_files import data_files
 from lctui.memory import is_out_of_memory
 from lctui.runs import atomic
 from lctui.runs.clock import touch_last
+from lctui.runs.locks import Lock
 from lctui.scheme import Data
 from lctui.scheme.net import BUILT_IN_DATA
 
@@ -40,6 +42,9 @@ LIMIT_BYTES = 2 * 10**9
 
 LEFT_FREE_BYTES = 10**9
 """Disk space that runs can count on: with less, nothing is kept."""
+
+PATIENCE_SECONDS = 5.0
+"""For whoever else writes: a process that was suspended meanwhile must hold up no run."""
 
 _PAGE = 4096
 _PARTS = ("train", "validation", "test")
@@ -83,11 +88,15 @@ class Entry:
             folder.mkdir(parents=True, exist_ok=True)
             if size > LIMIT_BYTES or shutil.disk_usage(folder).free < size + LEFT_FREE_BYTES:
                 return
-            # A file that a power cut leaves half-written is known by its seal.
-            atomic.replace(self.file, lambda file: _write(file, self.identity, data), durable=False)
-            touch_last(self.file)
-            _make_room(folder, keep=self.file)
-        except (OSError, RuntimeError):  # torch's word for a mapping that the system refuses
+            with Lock(folder.with_suffix(".lock")) as lock:
+                if not lock.wait_briefly(PATIENCE_SECONDS):
+                    return
+                atomic.sweep(folder)
+                # A file that a power cut leaves half-written is known by its seal.
+                atomic.replace(self.file, lambda file: _write(file, self.identity, data), durable=False)
+                touch_last(self.file)
+                _make_room(folder, keep=self.file)
+        except (BadInput, OSError, RuntimeError):  # the last is torch's word for a mapping that the system refuses
             return
 
 

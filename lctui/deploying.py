@@ -20,6 +20,7 @@ from lctui.export.names import run_names
 from lctui.insight import require_same_inputs
 from lctui.learning.evaluate import batch_size
 from lctui.learning.resident import Resident
+from lctui.runs.locks import alone_in
 from lctui.runs.store import Run
 from lctui.what_if import Sessions
 
@@ -47,7 +48,10 @@ def deploy_runs(
         if not run.file("compressed.safetensors").exists():
             raise BadInput.one("", run.id, "has no compressed net yet: it is written when the run finishes")
     with writing_to(folder):
-        return [path for run in runs for path in _deploy(run, folder / FOLDER / names[run], formats, sessions, note)]
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder, note):
+            folders = {run: folder / FOLDER / names[run] for run in runs}
+            return [path for run in runs for path in _deploy(run, folders[run], formats, sessions, note)]
 
 
 def _deploy(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,9 @@ from lctui.learning.objective import Objective
 from lctui.learning.resident import Resident
 from lctui.memory import is_out_of_memory, memory_for
 from lctui.objectives import check_objective, objective_of
+from lctui.runs.clock import long_unchanged
 from lctui.runs.process import require_device_name
+from lctui.runs.store import DRAFT_SECONDS
 from lctui.scheme import Scheme
 from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
 from lctui.scheme.net import NetInfo
@@ -106,6 +109,8 @@ def _remembered_data(
     loaded = None if entry is None else entry.load()
     place = entry if loaded is None else None
     if loaded is None:
+        for left in long_unchanged(home / "data", ".download-*", DRAFT_SECONDS):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         loaded = data.load(block, seed=seed, home=home, progress=on_download, source=source, labelled=labelled)
     _last_data.clear()
     _last_data[key] = loaded

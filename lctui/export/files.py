@@ -18,6 +18,7 @@ from lctui.export.long import long_table
 from lctui.export.names import run_names
 from lctui.export.plots import DRAWN, Figure
 from lctui.export.tables import run_tables
+from lctui.runs.locks import alone_in
 from lctui.runs.store import Run
 
 TENSORBOARD = "tensorboard"
@@ -37,7 +38,7 @@ def export_runs(
     """Writes tables, figures and event files of some runs into a folder, over older ones; returns the files.
 
     Without `plots`, all that can be drawn are.  `insides` answers what only the net itself can tell; `note` is told
-    what is left out although it was to be expected.
+    what is left out although it was to be expected.  Two exports into one folder write one after the other.
 
     Raises:
         BadInput: a format or plot is unknown, there is nothing to draw, or the folder cannot be written to.
@@ -50,8 +51,9 @@ def export_runs(
     written = [name for name in formats if name in WRITERS]
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        paths = _write(runs, folder, written) + draw_figures(shown.figures, folder, drawn)
-        return paths + (_write_events(runs, folder / TENSORBOARD) if TENSORBOARD in formats else [])
+        with alone_in(folder, note):
+            paths = _write(runs, folder, written) + draw_figures(shown.figures, folder, drawn)
+            return paths + (_write_events(runs, folder / TENSORBOARD) if TENSORBOARD in formats else [])
 
 
 def require_formats(formats: Sequence[str], plots: Sequence[str]) -> None:
