@@ -1,12 +1,15 @@
-"""Files that run without lctui: a net as torch's exported program.
+"""Files that run without lctui: a net as torch's exported program, or as ONNX.
 
 Owns what each format needs, how it is written, and how whoever deploys it opens it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +21,19 @@ from lctui.user_code import one_line
 Scores = Callable[[Tensor], Tensor]
 """Inputs [n, …] to scores [n, classes]."""
 
-SUFFIXES = {"torch": ".pt2"}
+SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}
 """The formats of programs, and how their files' names end."""
+
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What ONNX takes: to write it, and to open it again.  They come with an extra of lctui's."""
+
+
+def require_packages(formats: Sequence[str]) -> None:
+    """Raises BadInput if a format needs a package that is not there."""
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None] if "onnx" in formats else []
+    if missing:
+        problem = f"onnx needs {', '.join(missing)}: pip install 'lctui[onnx]'"
+        raise BadInput.one("", "--format", problem)
 
 
 def write_program(kind: str, module: nn.Module, example: Tensor, path: Path, run: str = "") -> None:
@@ -31,7 +45,7 @@ def write_program(kind: str, module: nn.Module, example: Tensor, path: Path, run
         run: whose module it is, for the wording of what is wrong with it.
 
     Raises:
-        BadInput: torch cannot export what the module does.
+        BadInput: the format cannot say what the module does.
         OSError: the file cannot be written.
     """
     try:
@@ -52,7 +66,7 @@ def _two(example: Tensor) -> Tensor:
 
 
 def _torch_program(module: nn.Module, example: Tensor) -> Callable[[Path], None]:
-    program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("inputs")},))
+    program = torch.export.export(module, (example,), dynamic_shapes=_any_number())
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
@@ -66,5 +80,44 @@ def _open_torch(path: Path) -> Scores:
         return torch.export.load(file).module()
 
 
-_WRITERS: dict[str, Callable[[nn.Module, Tensor], Callable[[Path], None]]] = {"torch": _torch_program}
-_READERS: dict[str, Callable[[Path], Scores]] = {"torch": _open_torch}
+def _onnx_program(module: nn.Module, example: Tensor) -> Callable[[Path], None]:
+    with warnings.catch_warnings():
+        # What exporters tell each other: names of theirs that are to go.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx|onnxscript|onnx_ir|onnx")
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=_any_number(),
+            input_names=["inputs"],
+            output_names=["scores"],
+            external_data=False,
+            verbose=False,
+        )
+    return lambda path: program.save(path, external_data=False)  # type: ignore[union-attr]
+
+
+def _any_number() -> tuple[dict[int, Any]]:
+    """The one input's first dimension may be of any size."""
+    return ({0: torch.export.Dim("inputs")},)
+
+
+def _open_onnx(path: Path) -> Scores:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def scores(inputs: Tensor) -> Tensor:
+        (found,) = session.run(None, {"inputs": inputs.numpy()})
+        return torch.from_numpy(found)
+
+    return scores
+
+
+_WRITERS: dict[str, Callable[[nn.Module, Tensor], Callable[[Path], None]]] = {
+    "torch": _torch_program,
+    "onnx": _onnx_program,
+}
+_READERS: dict[str, Callable[[Path], Scores]] = {"torch": _open_torch, "onnx": _open_onnx}
