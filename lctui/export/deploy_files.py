@@ -6,10 +6,8 @@ Owns what each format needs, how it is written, and how whoever deploys it opens
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +21,6 @@ Scores = Callable[[Tensor], Tensor]
 
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}
 """The formats of programs, and how their files' names end."""
-
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-"""What ONNX takes: to write it, and to open it again.  They come with an extra of lctui's."""
-
-
-def require_packages(formats: Sequence[str]) -> None:
-    """Raises BadInput if a format needs a package that is not there."""
-    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None] if "onnx" in formats else []
-    if missing:
-        problem = f"onnx needs {', '.join(missing)}: pip install 'lctui[onnx]'"
-        raise BadInput.one("", "--format", problem)
 
 
 def write_program(kind: str, module: nn.Module, example: Tensor, path: Path, run: str = "") -> None:
@@ -49,7 +36,7 @@ def write_program(kind: str, module: nn.Module, example: Tensor, path: Path, run
         OSError: the file cannot be written.
     """
     try:
-        made = _WRITERS[kind](module, _two(example))
+        made = _WRITERS[kind](module, example)
     except Exception as error:
         raise BadInput.one(run, "--format", f"{kind} cannot express this net: {one_line(error)}") from error
     atomic.replace(path, made)
@@ -65,8 +52,13 @@ def _two(example: Tensor) -> Tensor:
     return example[:1].repeat(2, *[1] * (example.dim() - 1)).contiguous()
 
 
+def exported(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """A module as torch's program, of any number of inputs."""
+    return torch.export.export(module, (_two(example),), dynamic_shapes=({0: torch.export.Dim("inputs")},))
+
+
 def _torch_program(module: nn.Module, example: Tensor) -> Callable[[Path], None]:
-    program = torch.export.export(module, (example,), dynamic_shapes=_any_number())
+    program = exported(module, example)
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
@@ -82,24 +74,17 @@ def _open_torch(path: Path) -> Scores:
 
 def _onnx_program(module: nn.Module, example: Tensor) -> Callable[[Path], None]:
     with warnings.catch_warnings():
-        # What exporters tell each other: names of theirs that are to go.
+        # Names of the exporter's own packages that are to go concern nobody here.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx|onnxscript|onnx_ir|onnx")
         program = torch.onnx.export(
-            module,
-            (example,),
+            exported(module, example),
             dynamo=True,
-            dynamic_shapes=_any_number(),
             input_names=["inputs"],
             output_names=["scores"],
             external_data=False,
             verbose=False,
         )
     return lambda path: program.save(path, external_data=False)  # type: ignore[union-attr]
-
-
-def _any_number() -> tuple[dict[int, Any]]:
-    """The one input's first dimension may be of any size."""
-    return ({0: torch.export.Dim("inputs")},)
 
 
 def _open_onnx(path: Path) -> Scores:

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from lctui.compression import c_step
 from lctui.compression.low_rank import LowRankFactors
+from lctui.errors import BadInput
 from lctui.export import artifact
 from lctui.export.artifact import ArtifactTask
 from lctui.export.deploy import deployable
+from lctui.export.deploy_files import write_program
+from lctui.export.packed import write_packed
 from lctui.runs.store import Store
 from lctui.scheme.compressions import LowRank
 from lctui.what_if import Sessions
@@ -163,3 +166,23 @@ def test_a_pair_that_costs_more_than_what_pruning_leaves_is_none() -> None:
     same(net, made.module, inputs)
     assert "2: left dense: two layers of rank 4 would multiply no less" in made.notes
     assert made.module.get_submodule("2").weight.shape == (20, 5)
+
+
+class Branching(nn.Module):
+    """Code that depends on numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx", "packed"])
+def test_what_a_format_cannot_express_is_one_line_and_no_file(kind: str, tmp_path: Path) -> None:
+    inputs = torch.randn(2, 4)
+    with pytest.raises(BadInput) as caught:
+        if kind == "packed":
+            write_packed(tmp_path / "compressed.safetensors", Branching(), inputs, tmp_path / "packed", "run")
+        else:
+            write_program(kind, Branching(), inputs, tmp_path / "model", "run")
+    (line,) = caught.value.lines()
+    assert line.startswith(f"run: --format: {kind} cannot express this net: ")
+    assert not list(tmp_path.iterdir())
