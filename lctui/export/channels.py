@@ -263,15 +263,16 @@ def uses(weight: Tensor) -> Tensor:
 
 def sums(weight: Tensor) -> Tensor:
     """The weight of each input as far as it is constant: [outputs, inputs], float64, summed over the kernel."""
-    return weight.detach().double().reshape(*weight.shape[:2], -1).sum(2)
+    exact = weight.detach().double()
+    return exact.flatten(2).sum(2) if exact.dim() > 2 else exact
 
 
 def mixed(module: Any, constants: Tensor) -> Tensor:
     """Constants of the outputs of a convolution or linear layer: [outputs], NaN where an input matters."""
     varying = constants.isnan() | bordered(module, constants)
     free = ~uses(module.weight)[:, varying].any(1)
-    value = sums(module.weight) @ torch.where(varying, 0.0, constants)
-    return torch.where(free, value + _bias(module), NAN)
+    known = ~varying & (constants != 0)
+    return torch.where(free, sums(module.weight[:, known]) @ constants[known] + _bias(module), NAN)
 
 
 def _each_convolved(module: Any, constants: Tensor) -> Tensor:

@@ -175,7 +175,7 @@ class _Removal:
             stuck = [root for root in zeros if root not in self._stand_ins]
             if stuck:
                 why = self._pinned.get(stuck[0])
-                reason = f"they go into {why}" if why else "they are added to others, or the layer would have none"
+                reason = f"they go into {why}" if why else "what is read of them is not constant, or nothing else is"
                 lines.append(f"{layer.name}: {len(stuck):,} {what} of zeros stay: {reason}")
         return tuple(lines)
 
@@ -203,7 +203,7 @@ def _take_in(layer: Layer, kept: Tensor) -> None:
     """Adds to the bias what the constants that go have contributed."""
     constants = layer.before.constants
     going = ~kept & ~constants.isnan() & ~bordered(layer.module, constants)
-    share = sums(_weight(layer))[:, going] @ constants[going]
+    share = sums(_weight(layer)[:, going]) @ constants[going]
     if share.any():
         bias = layer.module.bias
         total = share if bias is None else bias.detach().double() + share  # type: ignore[operator]

@@ -121,7 +121,7 @@ def test_summands_go_together_or_stay() -> None:
     torch.manual_seed(3)
     made = narrowed(zero(prepared(Residual()), a=[0, 1, 2], b=[1, 2, 5]), torch.randn(4, 3, 6, 6))
     assert shapes(made) == {"a": (4, 3, 3, 3), "b": (4, 3, 1, 1), "last": (4, 4, 1, 1)}
-    assert "a: 1 filters of zeros stay: they are added to others, or the layer would have none" in made.notes
+    assert "a: 1 filters of zeros stay: what is read of them is not constant, or nothing else is" in made.notes
 
 
 class Many(nn.Module):
