@@ -101,9 +101,9 @@ def _deploy(
                 paths += write_packed(packed, dense, example, path, run.id)
                 now, deployed = _opened(dense, example, partial(loader.load, path), path)
             require_same(dense, deployed, test, str(path))
-            took = latencies([reference, deployed], inputs)
+            took, rounds = latencies([reference, deployed], inputs)
         costs += [
-            replace(cost, format=name, form=form, latency_ms=each, inputs=len(inputs))
+            replace(cost, format=name, form=form, latency_ms=each, inputs=len(inputs), rounds=rounds)
             for cost, form, each in zip((was, now), FORMS, took, strict=True)
         ]
     return paths, costs

@@ -22,10 +22,12 @@ from lctui.export.formats import Column, Table, markdown_text, table_text, write
 
 INPUTS = 32
 """Test images that a round takes at once."""
-ROUNDS = 25
-"""Rounds of either net, in turn, now the one first and now the other: what slows the machine slows both."""
+ROUNDS = (5, 25)
+"""So few and so many rounds of either net, in turn, now the one first and now the other."""
 SHORTEST = 0.005
 """Seconds that a round lasts at least: nets are called so often."""
+LONGEST = 10.0
+"""Seconds that all rounds last at most, once there are the fewest of them."""
 
 FORMS = ("dense", "deployed")
 """A net layer by layer as it was trained, and as it is deployed."""
@@ -54,7 +56,7 @@ class Cost:
 
     Attributes:
         file: its name; of the dense net, that of a file which was not kept.
-        latency_ms: for `inputs` inputs at once.
+        latency_ms: for `inputs` inputs at once, the median of `rounds`.
         open_ms: from the file to a net that is ready, with all libraries loaded.
     """
 
@@ -66,6 +68,7 @@ class Cost:
     flops: int | None = None
     latency_ms: float | None = None
     inputs: int | None = None
+    rounds: int | None = None
     open_ms: float | None = None
 
 
@@ -82,27 +85,26 @@ def flops(net: nn.Module, example: Tensor) -> int:
 
 
 @torch.inference_mode()
-def latencies(nets: Sequence[Scores], inputs: Tensor) -> list[float]:
-    """Milliseconds that each net takes for these inputs [n, …]: medians of alternating rounds on one thread.
+def latencies(nets: Sequence[Scores], inputs: Tensor) -> tuple[list[float], int]:
+    """Milliseconds that each net takes for these inputs [n, …] on one thread, and in how many rounds that was found.
 
-    This thread's own time, which is the latency while nobody else wants the processor.
+    Medians of alternating rounds, of this thread's own time: the latency while nobody else wants the processor.
     """
     inputs = inputs.contiguous()
     places = list(range(len(nets)))
     took: list[list[float]] = [[] for _ in places]
     with _one_thread():
-        calls = [_calls(net, inputs) for net in nets]
-        for _ in range(ROUNDS):
+        for net in nets:
+            net(inputs)  # the first call prepares more than it computes
+        once = [max(_seconds(net, inputs, 1), 1e-6) for net in nets]
+        calls = [1 + int(SHORTEST / seconds) for seconds in once]
+        rounds = int(LONGEST / sum(seconds * times for seconds, times in zip(once, calls, strict=True)))
+        rounds = min(max(rounds, ROUNDS[0]), ROUNDS[1])
+        for _ in range(rounds):
             for place in places:
                 took[place].append(_seconds(nets[place], inputs, calls[place]))
             places.reverse()
-    return [1000 * median(each) for each in took]
-
-
-def _calls(net: Scores, inputs: Tensor) -> int:
-    """How often a round calls a net."""
-    net(inputs)  # the first call prepares more than it computes
-    return 1 + int(SHORTEST / max(_seconds(net, inputs, 1), 1e-6))
+    return [1000 * median(each) for each in took], rounds
 
 
 def _seconds(net: Scores, inputs: Tensor, times: int) -> float:
@@ -135,8 +137,7 @@ def write_costs(folder: Path, costs: Sequence[tuple[str, str, Cost]], cpu: str) 
         OSError: they cannot be written.
     """
     rows = [
-        {"run": run, "name": name, **vars(cost)}
-        | ({} if cost.latency_ms is None else {"rounds": ROUNDS, "threads": 1, "cpu": cpu})
+        {"run": run, "name": name, **vars(cost)} | ({} if cost.latency_ms is None else {"threads": 1, "cpu": cpu})
         for run, name, cost in costs
     ]
     table = Table.of("Nets to deploy", COLUMNS, rows)
@@ -156,7 +157,7 @@ def _words(costs: Sequence[tuple[str, Cost]], cpu: str) -> str:
         )
         if cost.form == FORMS[1] and dense is not None:
             lines.append(f"- {markdown_text(name)}, {cost.format}: {_gains(dense, cost)}.\n")
-    inputs = next((cost.inputs for _, cost in costs if cost.inputs), None)
+    timed = [cost for _, cost in costs if cost.latency_ms is not None]
     told = [
         "`dense` is the run's net with its compressed weights, layer by layer as it was trained; `deployed` is the file"
         " beside this one.",
@@ -165,11 +166,12 @@ def _words(costs: Sequence[tuple[str, Cost]], cpu: str) -> str:
         "Parameters are counted in the net's modules, FLOPs by torch's FlopCounterMode in the same modules, for one"
         " input; a multiply-add is two.",
     ]
-    if inputs is not None:
+    if timed:
+        inputs, rounds = _range([cost.inputs for cost in timed]), _range([cost.rounds for cost in timed])
         told.append(
-            f"Latency is what {inputs:,} inputs at once took in the opened file, on one thread of a processor that"
+            f"Latency is what {inputs} inputs at once took in the opened file, on one thread of a processor that"
             f" calls itself {markdown_text(cpu)}, in that thread's own time, as if nobody else had wanted the"
-            f" processor: the median of {ROUNDS} rounds, dense and deployed in turn.  To open is from the file to a net"
+            f" processor: the median of {rounds} rounds, dense and deployed in turn.  To open is from the file to a net"
             " that is ready, libraries loaded, measured once."
         )
     return "".join(lines) + "\n" * bool(lines) + "\n".join(told) + "\n"
@@ -188,3 +190,9 @@ def _gain(unit: str, before: float, after: float) -> str:
     """From what to what, as a factor below or above one."""
     form = ",.4g" if unit == "ms" else ","
     return f"{before:{form}} to {after:{form}} {unit} ({before / after:.2f}×)"
+
+
+def _range(counts: Sequence[int | None]) -> str:
+    """`32`, or `8 to 32`."""
+    found = sorted({count for count in counts if count is not None})
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"

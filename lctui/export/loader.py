@@ -2,8 +2,8 @@
 
 Owns reading `compressed.safetensors` for whoever deploys it, and putting its weights into the net's program.  This
 module is copied beside the artifact as the package `lctui_loader`, with the decoders it imports, and then needs torch,
-numpy and safetensors alone.  Reading executes nothing and a checksum covers all of it: a file is decompressed to
-exactly what was saved, or refused with a ValueError.
+numpy and safetensors alone.  Reading an artifact executes nothing, and a checksum covers all of it: it becomes
+exactly what was saved, or is refused with a ValueError.
 """
 
 from __future__ import annotations
