@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torchvision.ops import stochastic_depth
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MIXING = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
@@ -33,7 +34,11 @@ POOLS = {
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 }
 
-_DROPOUTS: set[Any] = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout}
+_DROPOUTS: dict[Any, int] = {
+    **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout), 2),
+    stochastic_depth: 3,
+}
+"""The place of the argument that says whether to drop anything."""
 _ELEMENTWISE_FUNCTIONS: set[Any] = {
     *(F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.sigmoid, F.tanh),
     *(F.hardswish, F.hardsigmoid, F.hardtanh, F.softplus, F.softsign, F.logsigmoid),
@@ -78,7 +83,7 @@ def is_elementwise(module: nn.Module) -> bool:
 def is_elementwise_function(node: fx.Node) -> bool:
     """The same of a function of one value, which may take numbers besides."""
     if node.target in _DROPOUTS:
-        return bool(_argument(node, 2, "training", True) is False)
+        return bool(_argument(node, _DROPOUTS[node.target], "training", True) is False)
     if node.target in _ELEMENTWISE_FUNCTIONS or (node.op == "call_method" and node.target in _ELEMENTWISE_METHODS):
         return True
     return (node.target in _BINARY or node.target in _QUOTIENTS) and len(node.args) == 2 and not node.kwargs

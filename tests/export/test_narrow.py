@@ -203,6 +203,24 @@ def test_a_hook_pins_its_layer() -> None:
     assert narrowed(net, torch.randn(3, 4)).module is net
 
 
+class Words(nn.Module):
+    """Whole numbers in, by an embedding that is not understood."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.a, self.b = nn.Embedding(5, 4), nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(F.relu(self.a(self.words(x).mean(1))))
+
+
+def test_a_net_of_words() -> None:
+    torch.manual_seed(6)
+    net = zero(Words().eval(), a=[1, 2])
+    made = narrowed(net, torch.randint(5, (3, 7)))
+    assert shapes(made) == {"words": (5, 4), "a": (4, 4), "b": (2, 4)}
+
+
 class Branching(nn.Module):
     """Code that depends on numbers."""
 
@@ -270,7 +288,7 @@ def test_random_nets_compute_what_they_did(drawn: tuple[nn.Module, int]) -> None
     assert not any("something else" in line or "followed" in line for line in made.notes), made.notes
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "efficientnet_b0"])
 def test_nets_of_the_zoo(name: str) -> None:
     torch.manual_seed(0)
     net = prepared(torchvision.models.get_model(name, num_classes=10))
