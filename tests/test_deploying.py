@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import shutil
 import subprocess
@@ -117,6 +118,14 @@ def test_the_loader_refuses_a_damaged_artifact(exported: Exported, tmp_path: Pat
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"compressed\.safetensors: cannot be decompressed: its checksum is wrong"):
         load(tmp_path / "packed")
+
+
+def test_no_file_says_where_it_was_made(exported: Exported) -> None:
+    for file in (path for path in exported.folder.rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        if file.suffix == ".gz":
+            content = gzip.decompress(content)
+        assert (str(ROOT).encode() not in content and b".py" not in content) or file.suffix == ".py", file
 
 
 def test_what_is_packed_is_small(exported: Exported) -> None:

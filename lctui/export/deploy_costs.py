@@ -15,6 +15,7 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lctui.export.deploy_files import Scores
@@ -79,8 +80,14 @@ def parameters(net: nn.Module) -> int:
 
 def flops(net: nn.Module, example: Tensor) -> int:
     """Floating-point operations for one input: of convolutions and matrix products, two for a multiply-add."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(example[:1])
+    # The counter does not look into fused attention.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            net(example[:1])
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops()
 
 

@@ -54,7 +54,11 @@ def _two(example: Tensor) -> Tensor:
 
 def exported(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     """A module as torch's program, of any number of inputs."""
-    return torch.export.export(module, (_two(example),), dynamic_shapes=({0: torch.export.Dim("inputs")},))
+    program = torch.export.export(module, (_two(example),), dynamic_shapes=({0: torch.export.Dim("inputs")},))
+    for node in program.graph.nodes:
+        # Lines of code, of files that are this machine's: half of a small net's file, and nobody else's concern.
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 def _torch_program(module: nn.Module, example: Tensor) -> Callable[[Path], None]:

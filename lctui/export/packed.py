@@ -79,8 +79,6 @@ def _from_here(line: re.Match[str]) -> str:
 def _without_weights(net: nn.Module, example: Tensor) -> bytes:
     """The net as a gzipped program whose state dict has holes."""
     program = exported(net, example)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # of this machine's files
     for name, tensor in program.state_dict.items():
         hole = tensor.new_empty(0)
         program.state_dict[name] = nn.Parameter(hole, False) if isinstance(tensor, nn.Parameter) else hole

@@ -16,6 +16,7 @@ from lctui.errors import BadInput
 from lctui.export import artifact
 from lctui.export.artifact import ArtifactTask
 from lctui.export.deploy import deployable
+from lctui.export.deploy_costs import flops
 from lctui.export.deploy_files import write_program
 from lctui.export.packed import write_packed
 from lctui.runs.store import Store
@@ -186,3 +187,11 @@ def test_what_a_format_cannot_express_is_one_line_and_no_file(kind: str, tmp_pat
     (line,) = caught.value.lines()
     assert line.startswith(f"run: --format: {kind} cannot express this net: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_attention_counts_like_the_products_it_is() -> None:
+    n, length, d = 1, 7, 16
+    net = nn.TransformerEncoderLayer(d, 2, 32, batch_first=True).eval().requires_grad_(False)
+    layers = 4 * d * d + 2 * d * 32  # queries, keys, values, the output; the two of the perceptron
+    products = 2 * length * d  # of every query with all keys, and of its weights with all values
+    assert flops(net, torch.randn(3, length, d)) == 2 * n * length * (layers + products)
