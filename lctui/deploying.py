@@ -1,25 +1,32 @@
-"""Finished runs as nets that deploy: `lctui export --format torch,safetensors`.
+"""Finished runs as nets that deploy: `lctui export --format torch,onnx,safetensors,packed`.
 
-Owns which files there are, and the check of each: it is opened again, and must predict of every test image what the
-run's net does.  Trains nothing.
+Owns which files there are, the check of each (it is opened again, and must predict of every test image what the run's
+net does), and what is measured of it.  Trains nothing.
 """
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lctui.errors import BadInput, RunFailed, writing_to
-from lctui.export import artifact
+from lctui.export import artifact, loader
 from lctui.export.deploy import dense_net, deployable
+from lctui.export.deploy_costs import FORMS, INPUTS, Cost, flops, latencies, parameters, write_costs
 from lctui.export.deploy_files import SUFFIXES, Scores, open_program, write_program
 from lctui.export.names import run_names
+from lctui.export.packed import write_packed
 from lctui.insight import require_same_inputs
 from lctui.learning.evaluate import batch_size
 from lctui.learning.resident import Resident
+from lctui.prepare import device_name
 from lctui.runs.locks import alone_in
 from lctui.runs.store import Run
 from lctui.what_if import Sessions
@@ -45,42 +52,84 @@ def deploy_runs(
     """
     sessions, names = Sessions(home, "cpu"), run_names(runs)
     for run in runs:
-        if not run.file("compressed.safetensors").exists():
+        if not run.file(loader.ARTIFACT).exists():
             raise BadInput.one("", run.id, "has no compressed net yet: it is written when the run finishes")
+    paths: list[Path] = []
+    costs: list[tuple[str, str, Cost]] = []
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with alone_in(folder, note):
-            folders = {run: folder / FOLDER / names[run] for run in runs}
-            return [path for run in runs for path in _deploy(run, folders[run], formats, sessions, note)]
+            for run in runs:
+                made, found = _deploy(run, folder / FOLDER / names[run], list(formats), sessions, note)
+                paths += made
+                costs += [(run.id, names[run], cost) for cost in found]
+            cpu = device_name(torch.device("cpu"))
+            return paths + (write_costs(folder / FOLDER, costs, cpu) if costs else [])
 
 
 def _deploy(
     run: Run, folder: Path, formats: Sequence[str], sessions: Sessions, note: Callable[[str], None]
-) -> list[Path]:
+) -> tuple[list[Path], list[Cost]]:
+    """A run's files, and what they cost."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    packed = run.file(loader.ARTIFACT)
+    state, tasks = artifact.load_with_tasks(packed)
+    paths: list[Path] = []
+    costs: list[Cost] = []
     if "safetensors" in formats:
         paths.append(folder / "model.safetensors")
-        artifact.unpack(run.file("compressed.safetensors"), paths[0])
-    programs = [name for name in formats if name in SUFFIXES]
-    if not programs:
-        return paths
+        artifact.unpack(packed, paths[0])
+    if formats == ["safetensors"]:
+        return paths, costs
     session = sessions.get(run.scheme(), str(run.file("scheme.json")))
     require_same_inputs(run, session)
-    state, tasks = artifact.load_with_tasks(run.file("compressed.safetensors"))
     test = session.splits.test
     example, _ = next(test.in_order(2))
+    inputs, _ = next(test.in_order(INPUTS))
     dense = dense_net(session.module, state)
-    made = deployable(session.module, state, tasks, example)
-    for line in made.notes:
-        note(f"{run.id}: {line}")
-    for name in programs:
-        path = folder / f"model{SUFFIXES[name]}"
-        write_program(name, made.module, example, path, run.id)
-        changed = changed_class if session.splits.objective.takes_scores else changed_output
-        require_same(dense, open_program(name, path), test, str(path), changed)
-        paths.append(path)
-    return paths
+    if paths:
+        costs.append(Cost("safetensors", FORMS[0], paths[0].name, paths[0].stat().st_size, parameters(dense)))
+    net, changed = dense, changed_class if session.splits.objective.takes_scores else changed_output
+    if any(name in SUFFIXES for name in formats):
+        made = deployable(session.module, state, tasks, example)
+        net = made.module
+        for line in made.notes:
+            note(f"{run.id}: {line}")
+    for name in (name for name in formats if name != "safetensors"):
+        path = folder / (f"model{SUFFIXES[name]}" if name in SUFFIXES else name)
+        with tempfile.TemporaryDirectory() as unkept:
+            before = Path(unkept) / path.name
+            was, reference = _program(name if name in SUFFIXES else "torch", dense, example, before, run.id)
+            if name in SUFFIXES:
+                now, deployed = _program(name, net, example, path, run.id)
+                paths.append(path)
+            else:
+                paths += write_packed(packed, dense, example, path, run.id)
+                now, deployed = _opened(dense, example, partial(loader.load, path), path)
+            require_same(dense, deployed, test, str(path), changed)
+            took, rounds = latencies([reference, deployed], inputs)
+        costs += [
+            replace(cost, format=name, form=form, latency_ms=each, inputs=len(inputs), rounds=rounds)
+            for cost, form, each in zip((was, now), FORMS, took, strict=True)
+        ]
+    return paths, costs
+
+
+def _program(kind: str, net: nn.Module, example: Tensor, path: Path, run: str) -> tuple[Cost, Scores]:
+    """Writes a program and opens it again."""
+    write_program(kind, net, example, path, run)
+    return _opened(net, example, partial(open_program, kind, path), path)
+
+
+def _opened(net: nn.Module, example: Tensor, opening: Callable[[], Scores], path: Path) -> tuple[Cost, Scores]:
+    """What a file computes, and what it costs, but for its latency."""
+    opening()  # the first time, libraries are loaded
+    begun = time.perf_counter()
+    scores = opening()
+    seconds = time.perf_counter() - begun
+    files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    return Cost("", "", path.name, size, parameters(net), flops(net, example), open_ms=1000 * seconds), scores
 
 
 @torch.inference_mode()

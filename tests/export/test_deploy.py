@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from lctui.compression import c_step
 from lctui.compression.low_rank import LowRankFactors
+from lctui.errors import BadInput
 from lctui.export import artifact
 from lctui.export.artifact import ArtifactTask
 from lctui.export.deploy import deployable
+from lctui.export.deploy_costs import flops
+from lctui.export.deploy_files import write_program
+from lctui.export.packed import write_packed
 from lctui.runs.store import Store
 from lctui.scheme.compressions import LowRank
 from lctui.what_if import Sessions
@@ -130,3 +134,64 @@ def test_a_runs_net_predicts_the_same_of_every_test_image(looked_at_run: tuple[P
         assert torch.equal(predicted, session.module(images).argmax(1))
     wrong = 100 * int((predicted != labels).sum()) / len(labels)
     assert wrong == run.read("result.json")["final"]["test_error_pct"]
+
+
+def test_a_pair_is_narrowed_like_any_layers() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(432, 20)
+    ).eval()
+    inputs = torch.randn(4, 3, 8, 8)
+    net[0].weight.data[:4] = 0
+    tasks = [low_rank_task(net, "2", 3), low_rank_task(net, "5", 2)]
+    made = deployable(net, net.state_dict(), tasks, inputs)
+    same(net, made.module, inputs)
+    found = {name: tuple(each.shape) for name, each in made.module.state_dict().items() if name.endswith("weight")}
+    # Four constants within zeros: one channel stands for those that are not zero.
+    left = 8 + bool((net[0].bias[:4] > 0).any())
+    assert found == {
+        "0.weight": (left, 3, 3, 3),
+        "2.0.weight": (3, left, 1, 3),
+        "2.1.weight": (12, 3, 3, 1),
+        "5.0.weight": (2, 432),
+        "5.1.weight": (20, 2),
+    }
+    assert multiplications(made.module, inputs) < multiplications(net, inputs) / 2
+
+
+def test_a_pair_that_costs_more_than_what_pruning_leaves_is_none() -> None:
+    net, inputs = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 20)).eval(), torch.randn(4, 6)
+    net[0].weight.data[:15] = 0
+    task = low_rank_task(net, "2", 4)
+    made = deployable(net, net.state_dict(), [task], inputs)
+    same(net, made.module, inputs)
+    assert "2: left dense: two layers of rank 4 would multiply no less" in made.notes
+    assert made.module.get_submodule("2").weight.shape == (20, 5)
+
+
+class Branching(nn.Module):
+    """Code that depends on numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx", "packed"])
+def test_what_a_format_cannot_express_is_one_line_and_no_file(kind: str, tmp_path: Path) -> None:
+    inputs = torch.randn(2, 4)
+    with pytest.raises(BadInput) as caught:
+        if kind == "packed":
+            write_packed(tmp_path / "compressed.safetensors", Branching(), inputs, tmp_path / "packed", "run")
+        else:
+            write_program(kind, Branching(), inputs, tmp_path / "model", "run")
+    (line,) = caught.value.lines()
+    assert line.startswith(f"run: --format: {kind} cannot express this net: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_attention_counts_like_the_products_it_is() -> None:
+    n, length, d = 1, 7, 16
+    net = nn.TransformerEncoderLayer(d, 2, 32, batch_first=True).eval().requires_grad_(False)
+    layers = 4 * d * d + 2 * d * 32  # queries, keys, values, the output; the two of the perceptron
+    products = 2 * length * d  # of every query with all keys, and of its weights with all values
+    assert flops(net, torch.randn(3, length, d)) == 2 * n * length * (layers + products)
