@@ -298,13 +298,18 @@ def bench(
     as_json: Json = False,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; medians are reported.")] = 5,
     part: Annotated[
-        str | None, typer.Option("--part", metavar="l_step|c_step", help="Only the L step, or only the C steps.")
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="l_step|c_step|large_net",
+            help="Only the L step, only the C steps of one layer, or of a ResNet-50.",
+        ),
     ] = None,
     device: Device = None,
     home: Home = None,
 ) -> None:
     """Measure L step and C steps on this machine, side by side with what people write instead; takes minutes."""
-    parts = ("l_step", "c_step")
+    parts = ("l_step", "c_step", "large_net")
     if part is not None and part not in parts:
         raise BadInput.one("", "--part", not_one_of(part, parts))
     require_device_name(device or "auto")
