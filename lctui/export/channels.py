@@ -146,7 +146,7 @@ class Walk:
         (source,) = node.args if len(node.args) == 1 and not node.kwargs else (None,)
         if not isinstance(source, fx.Node):
             return None
-        if isinstance(module, kinds.MIXING | kinds.NORMS) and type(module) in kinds.LAYERS:
+        if type(module) in kinds.LAYERS:
             return self._layer(node, module, source)
         before = self._values.get(source)
         if before is None:
