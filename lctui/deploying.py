@@ -106,7 +106,7 @@ def _deploy(
             took, rounds = latencies([reference, scores], inputs)
         costs += [
             replace(cost, format=kind, form=form, latency_ms=each, inputs=len(inputs), rounds=rounds)
-            for cost, form, each in zip((was, now), FORMS, took, strict=True)
+            for cost, form, each in zip((replace(was, file=""), now), FORMS, took, strict=True)
         ]
     return paths, costs
 

@@ -154,6 +154,7 @@ def test_the_table_counts_files_and_nets(exported: Exported) -> None:
     state = torch.export.load(exported.folder / "model.pt2").state_dict
     for kind, name in kinds.items():
         dense, deployed = rows[kind, "dense"], rows[kind, "deployed"]
+        assert (dense["file"], deployed["file"]) == ("", name)
         assert int(dense["parameters"]) == sum(map(Tensor.numel, lctui.load(exported.packed).values()))
         assert int(dense["flops"]) == 2 * multiplications(lctui.load(exported.packed))
         assert min(float(row[each]) for row in (dense, deployed) for each in ("latency_ms", "open_ms")) > 0
