@@ -110,6 +110,10 @@ def test_the_net_runs_in_a_process_without_lctui(kind: str, exported: Exported, 
     assert torch.equal(found["one"], exported.predicted[:1])
 
 
+def test_every_line_that_is_said_is_of_the_run(exported: Exported) -> None:
+    assert all(line.startswith(exported.packed.parent.name) for line in exported.said.splitlines())
+
+
 def test_the_loader_refuses_a_damaged_artifact(exported: Exported, tmp_path: Path) -> None:
     shutil.copytree(exported.folder / "packed", tmp_path / "packed")
     file = tmp_path / "packed" / "compressed.safetensors"

@@ -17,7 +17,7 @@ from lctui.export import artifact
 from lctui.export.artifact import ArtifactTask
 from lctui.export.deploy import deployable
 from lctui.export.deploy_costs import flops
-from lctui.export.deploy_files import write_program
+from lctui.export.deploy_files import open_program, write_program
 from lctui.export.packed import write_packed
 from lctui.runs.store import Store
 from lctui.scheme.compressions import LowRank
@@ -195,3 +195,16 @@ def test_attention_counts_like_the_products_it_is() -> None:
     layers = 4 * d * d + 2 * d * 32  # queries, keys, values, the output; the two of the perceptron
     products = 2 * length * d  # of every query with all keys, and of its weights with all values
     assert flops(net, torch.randn(3, length, d)) == 2 * n * length * (layers + products)
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_a_program_takes_any_number_of_inputs(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding="same"), nn.Flatten(), nn.Linear(32, 3)).eval().requires_grad_(False)
+    path = tmp_path / "model"
+    write_program(kind, net, torch.randn(1, 1, 4, 4), path)  # a warning would be an error
+    scores = open_program(kind, path)
+    for n in (1, 2, 5):
+        inputs = torch.randn(n, 1, 4, 4)
+        torch.testing.assert_close(scores(inputs), net(inputs))
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]
