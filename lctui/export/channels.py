@@ -199,7 +199,7 @@ class Walk:
 
     def _concatenated(self, node: fx.Node) -> Channels | None:
         pieces, axis = kinds.pieces_of(node)
-        if any(_dims(piece) <= 1 or axis % _dims(piece) != 1 for piece in pieces):
+        if not pieces or any(_dims(piece) <= 1 or axis % _dims(piece) != 1 for piece in pieces):
             return None
         found = [self._known(piece, 1) for piece in pieces]
         if any(each.axis != 1 for each in found):

@@ -270,6 +270,24 @@ def test_a_net_of_words() -> None:
     assert shapes(made) == {"words": (5, 4), "a": (4, 4), "b": (2, 4)}
 
 
+class Halves(nn.Module):
+    """What a call of unknown kind returns is concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.cat(torch.chunk(self.b(F.relu(self.a(x))), 2, 1), 1))
+
+
+def test_a_concatenation_of_pieces_that_are_not_listed_stays() -> None:
+    torch.manual_seed(8)
+    made = narrowed(zero(Halves().eval(), a=[3], b=[0, 1]), torch.randn(3, 4))
+    assert shapes(made) == {"a": (5, 4), "b": (6, 5), "c": (2, 6)}
+    assert any(line.startswith("b: 2 neurons of zeros stay") for line in made.notes)
+
+
 class Branching(nn.Module):
     """Code that depends on numbers."""
 
