@@ -90,17 +90,21 @@ def _deploy(
         for line in deployed.notes:
             note(f"{run.id}: {line}")
     for kind in (each for each in formats if each != "safetensors"):
+        path = folder / (f"model{SUFFIXES[kind]}" if kind in SUFFIXES else kind)
+        if kind not in SUFFIXES:
+            paths += write_packed(packed, dense, example, path, lambda line: note(f"{run.id}: {line}"))
+            if not (path / loader.PROGRAM).exists():
+                again = dense_net(session.module, loader.load_state(path / loader.ARTIFACT))
+                require_same(dense, again, test, str(path))
+                costs.append(Cost(kind, FORMS[1], path.name, packed.stat().st_size, parameters(again)))
+                continue
         with tempfile.TemporaryDirectory() as unkept:
             before = Path(unkept) / "dense"
+            was, reference = _program(kind if kind in SUFFIXES else "torch", dense, example, before, run.id)
             if kind in SUFFIXES:
-                path = folder / f"model{SUFFIXES[kind]}"
-                was, reference = _program(kind, dense, example, before, run.id)
                 now, scores = _program(kind, made, example, path, run.id)
                 paths.append(path)
             else:
-                path = folder / kind
-                was, reference = _program("torch", dense, example, before, run.id)
-                paths += write_packed(packed, dense, example, path, run.id)
                 now, scores = _opened(dense, example, partial(loader.load, path), path)
             require_same(dense, scores, test, str(path))
             took, rounds = latencies([reference, scores], inputs)
