@@ -89,28 +89,35 @@ def _deploy(
     dense = dense_net(session.module, state)
     if paths:
         costs.append(Cost("safetensors", FORMS[0], paths[0].name, paths[0].stat().st_size, parameters(dense)))
-    net, changed = dense, changed_class if session.splits.objective.takes_scores else changed_output
-    if any(name in SUFFIXES for name in formats):
-        made = deployable(session.module, state, tasks, example)
-        net = made.module
-        for line in made.notes:
+    changed = changed_class if session.splits.objective.takes_scores else changed_output
+    made = dense
+    if any(kind in SUFFIXES for kind in formats):
+        deployed = deployable(session.module, state, tasks, example)
+        made = deployed.module
+        for line in deployed.notes:
             note(f"{run.id}: {line}")
-    for name in (name for name in formats if name != "safetensors"):
-        path = folder / (f"model{SUFFIXES[name]}" if name in SUFFIXES else name)
+    for kind in (each for each in formats if each != "safetensors"):
+        path = folder / (f"model{SUFFIXES[kind]}" if kind in SUFFIXES else kind)
+        if kind not in SUFFIXES:
+            paths += write_packed(packed, dense, example, path, lambda line: note(f"{run.id}: {line}"))
+            if not (path / loader.PROGRAM).exists():
+                again = dense_net(session.module, loader.load_state(path / loader.ARTIFACT))
+                require_same(dense, again, test, str(path), changed)
+                costs.append(Cost(kind, FORMS[1], path.name, packed.stat().st_size, parameters(again)))
+                continue
         with tempfile.TemporaryDirectory() as unkept:
-            before = Path(unkept) / path.name
-            was, reference = _program(name if name in SUFFIXES else "torch", dense, example, before, run.id)
-            if name in SUFFIXES:
-                now, deployed = _program(name, net, example, path, run.id)
+            before = Path(unkept) / "dense"
+            was, reference = _program(kind if kind in SUFFIXES else "torch", dense, example, before, run.id)
+            if kind in SUFFIXES:
+                now, scores = _program(kind, made, example, path, run.id)
                 paths.append(path)
             else:
-                paths += write_packed(packed, dense, example, path, run.id)
-                now, deployed = _opened(dense, example, partial(loader.load, path), path)
-            require_same(dense, deployed, test, str(path), changed)
-            took, rounds = latencies([reference, deployed], inputs)
+                now, scores = _opened(dense, example, partial(loader.load, path), path)
+            require_same(dense, scores, test, str(path), changed)
+            took, rounds = latencies([reference, scores], inputs)
         costs += [
-            replace(cost, format=name, form=form, latency_ms=each, inputs=len(inputs), rounds=rounds)
-            for cost, form, each in zip((was, now), FORMS, took, strict=True)
+            replace(cost, format=kind, form=form, latency_ms=each, inputs=len(inputs), rounds=rounds)
+            for cost, form, each in zip((replace(was, file=""), now), FORMS, took, strict=True)
         ]
     return paths, costs
 

@@ -110,6 +110,10 @@ def test_the_net_runs_in_a_process_without_lctui(kind: str, exported: Exported, 
     assert torch.equal(found["one"], exported.predicted[:1])
 
 
+def test_every_line_that_is_said_is_of_the_run(exported: Exported) -> None:
+    assert all(line.startswith(exported.packed.parent.name) for line in exported.said.splitlines())
+
+
 def test_the_loader_refuses_a_damaged_artifact(exported: Exported, tmp_path: Path) -> None:
     shutil.copytree(exported.folder / "packed", tmp_path / "packed")
     file = tmp_path / "packed" / "compressed.safetensors"
@@ -154,6 +158,7 @@ def test_the_table_counts_files_and_nets(exported: Exported) -> None:
     state = torch.export.load(exported.folder / "model.pt2").state_dict
     for kind, name in kinds.items():
         dense, deployed = rows[kind, "dense"], rows[kind, "deployed"]
+        assert (dense["file"], deployed["file"]) == ("", name)
         assert int(dense["parameters"]) == sum(map(Tensor.numel, lctui.load(exported.packed).values()))
         assert int(dense["flops"]) == 2 * multiplications(lctui.load(exported.packed))
         assert min(float(row[each]) for row in (dense, deployed) for each in ("latency_ms", "open_ms")) > 0
@@ -248,6 +253,74 @@ def test_a_residual_net_of_every_kind_of_layer_as_onnx(cli: Cli, tmp_path: Path)
         net(inputs[:1])
     assert int(deployed["flops"]) < 0.7 * int(dense["flops"]) == 0.7 * counter.get_total_flops()
     assert file.stat().st_size == int(deployed["bytes"]) < 0.7 * 4 * sum(map(Tensor.numel, net.state_dict().values()))
+
+
+BRANCHING = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 64), nn.Linear(64, 3)
+
+    def forward(self, x):
+        x = self.a(x)
+        return self.b(x if x.sum() > 0 else -x)
+
+def data():
+    x, y = torch.rand(24, 8, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
+    return TensorDataset(x[:16], y[:16]), TensorDataset(x[16:], y[16:])
+"""
+
+
+def test_of_a_net_that_torch_cannot_export_the_weights_are_packed(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "branching.py").write_text(BRANCHING)
+    scheme = {
+        "name": "branching",
+        "model": {"factory": "branching.py:Branching"},
+        "data": {"name": "branching.py:data"},
+        "reference": {"epochs": 1, "batch_size": 8},
+        "compress": [{"layers": ["a"], "how": {"type": "prune", "kappa": 40, "k": 2, "code": "arithmetic"}}],
+        "lc": {"mu": {"start": 0.01, "steps": 1}},
+        "l_step": {"epochs": 1, "batch_size": 8},
+    }
+    (tmp_path / "branching.json").write_text(json.dumps(scheme))
+    done = cli("--run", tmp_path / "branching.json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    (folder,) = cli.runs()
+    done = cli("export", folder.name, "--to", tmp_path, "--format", "packed")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"{folder.name}: packed without a program, for load_state alone: GuardOnDataDependentSymNode"
+    )
+    assert {path.name for path in (tmp_path / "deploy/branching/packed").iterdir() if path.is_file()} == {
+        "compressed.safetensors"
+    }
+
+    script = """
+import sys
+sys.modules["lctui"] = None
+sys.path[:0] = [".", "deploy/branching/packed"]
+from branching import Branching
+from lctui_loader import load_state
+from safetensors.torch import save_file
+net = Branching()
+net.load_state_dict(load_state("deploy/branching/packed/compressed.safetensors"))
+save_file(net.state_dict(), "loaded.safetensors")
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=tmp_path, check=True, timeout=120)
+    wanted, found = lctui.load(folder / "compressed.safetensors"), load_file(tmp_path / "loaded.safetensors")
+    assert wanted.keys() == found.keys() and all(torch.equal(wanted[name], found[name]) for name in wanted)
+
+    done = cli("export", folder.name, "--to", tmp_path, "--format", "torch")
+    assert done.returncode == 2
+    note, problem = done.stderr.splitlines()
+    assert note.startswith(f"{folder.name}: not narrowed: its code cannot be followed: TraceError: ")
+    assert problem.startswith(f"{folder.name}: --format: torch cannot express this net: GuardOnDataDependentSymNode: ")
+    assert not (tmp_path / "deploy/branching/model.pt2").exists()
 
 
 def test_a_file_that_predicts_otherwise_is_an_error() -> None:

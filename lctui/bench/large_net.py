@@ -63,10 +63,6 @@ def weights(device: torch.device) -> list[Tensor]:
     return [torch.randn(shape, generator=generator).mul_((2 / shape[0]) ** 0.5).to(device) for shape in shapes]
 
 
-def _svd(w: Tensor) -> object:
-    return torch.linalg.svd(to_matrix(w, "scheme_2"), full_matrices=False)
-
-
 def _ours(how: Any) -> Callable[[Tensor], object]:
     parsed = TypeAdapter(How).validate_python(how)
     return lambda w: c_step(parsed, w, MU)

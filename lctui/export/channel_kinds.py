@@ -16,9 +16,9 @@ from torch import Tensor, fx, nn
 from torchvision.ops import stochastic_depth
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-MIXING = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 LAYERS = {*_CONVOLUTIONS, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
+"""Layers that can be narrowed."""
 
 _DROPOUT_MODULES = {nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout}
 _ELEMENTWISE = {
@@ -43,7 +43,7 @@ _ELEMENTWISE_FUNCTIONS: set[Any] = {
     *(F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.sigmoid, F.tanh),
     *(F.hardswish, F.hardsigmoid, F.hardtanh, F.softplus, F.softsign, F.logsigmoid),
     *(torch.relu, torch.sigmoid, torch.tanh, torch.abs, torch.neg, torch.square, torch.sqrt, torch.exp, torch.clamp),
-    *(operator.neg, operator.pos),
+    *(operator.neg, operator.pos, torch.relu_, torch.sigmoid_, torch.tanh_, F.leaky_relu_, F.elu_, F.hardtanh_),
 }
 _ELEMENTWISE_METHODS = {
     *("relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "abs", "neg", "square", "sqrt", "exp", "clamp"),

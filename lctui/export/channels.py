@@ -146,7 +146,7 @@ class Walk:
         (source,) = node.args if len(node.args) == 1 and not node.kwargs else (None,)
         if not isinstance(source, fx.Node):
             return None
-        if isinstance(module, kinds.MIXING | kinds.NORMS) and type(module) in kinds.LAYERS:
+        if type(module) in kinds.LAYERS:
             return self._layer(node, module, source)
         before = self._values.get(source)
         if before is None:
@@ -199,7 +199,7 @@ class Walk:
 
     def _concatenated(self, node: fx.Node) -> Channels | None:
         pieces, axis = kinds.pieces_of(node)
-        if any(_dims(piece) <= 1 or axis % _dims(piece) != 1 for piece in pieces):
+        if not pieces or any(_dims(piece) <= 1 or axis % _dims(piece) != 1 for piece in pieces):
             return None
         found = [self._known(piece, 1) for piece in pieces]
         if any(each.axis != 1 for each in found):

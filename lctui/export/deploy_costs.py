@@ -56,7 +56,7 @@ class Cost:
     """One row: a net in a format.  Without FLOPs it is no program; without a latency it was not timed.
 
     Attributes:
-        file: its name; of the dense net, that of a file which was not kept.
+        file: its name; the dense net's was not kept.
         latency_ms: for `inputs` inputs at once, the median of `rounds`.
         open_ms: from the file to a net that is ready, with all libraries loaded.
     """

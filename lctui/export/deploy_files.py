@@ -5,8 +5,10 @@ Owns what each format needs, how it is written, and how whoever deploys it opens
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -14,7 +16,6 @@ from torch import Tensor, nn
 
 from lctui.errors import BadInput
 from lctui.runs import atomic
-from lctui.user_code import one_line
 
 Scores = Callable[[Tensor], Tensor]
 """Inputs [n, …] to scores [n, classes]."""
@@ -38,7 +39,7 @@ def write_program(kind: str, module: nn.Module, example: Tensor, path: Path, run
     try:
         made = _WRITERS[kind](module, example)
     except Exception as error:
-        raise BadInput.one(run, "--format", f"{kind} cannot express this net: {one_line(error)}") from error
+        raise BadInput.one(run, "--format", f"{kind} cannot express this net: {reason(error)}") from error
     atomic.replace(path, made)
 
 
@@ -54,11 +55,20 @@ def _two(example: Tensor) -> Tensor:
 
 def exported(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     """A module as torch's program, of any number of inputs."""
-    program = torch.export.export(module, (_two(example),), dynamic_shapes=({0: torch.export.Dim("inputs")},))
+    with redirect_stderr(io.StringIO()):  # where torch prints all the code of a net that it cannot export
+        program = torch.export.export(module, (_two(example),), dynamic_shapes=({0: torch.export.Dim("inputs")},))
     for node in program.graph.nodes:
         # Lines of code, of files that are this machine's: half of a small net's file, and nobody else's concern.
         node.meta.pop("stack_trace", None)
     return program
+
+
+def reason(error: BaseException) -> str:
+    """Why a net was not exported, on one line: what was raised first, without the advice that exporters add."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    first, _, _ = str(error).strip().partition("\n\n")
+    return f"{type(error).__name__}: {' '.join(first.split())}"
 
 
 def _torch_program(module: nn.Module, example: Tensor) -> Callable[[Path], None]:
@@ -78,8 +88,8 @@ def _open_torch(path: Path) -> Scores:
 
 def _onnx_program(module: nn.Module, example: Tensor) -> Callable[[Path], None]:
     with warnings.catch_warnings():
-        # Names of the exporter's own packages that are to go concern nobody here.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx|onnxscript|onnx_ir|onnx")
+        # How the exporter looks for its own mistakes concerns nobody here.
+        warnings.filterwarnings("ignore", "Anomaly Detection has been enabled", UserWarning)
         program = torch.onnx.export(
             exported(module, example),
             dynamo=True,

@@ -1,7 +1,8 @@
 """A net in the bytes that its compression promises, to deploy without lctui: the artifact, and what opens it.
 
 Owns the folder of `--format packed`: the run's `compressed.safetensors` as it is, the net as a program without weights,
-and the package `lctui_loader`: `loader` and every module of ours that it imports, word for word but for their names.
+if torch can export it, and the package `lctui_loader`: `loader` and every module of ours that it imports, word for word
+but for their names.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ from __future__ import annotations
 import gzip
 import io
 import re
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lctui.errors import BadInput
 from lctui.export import loader
-from lctui.export.deploy_files import exported
+from lctui.export.deploy_files import exported, reason
 from lctui.runs import atomic
-from lctui.user_code import one_line
 
 PACKAGE = "lctui_loader"
 _MODULES = (
@@ -35,24 +35,27 @@ _MODULES = (
 _OURS = re.compile(r"^from lctui\.\w+(?:\.(\w+))? import", re.MULTILINE)
 
 
-def write_packed(artifact: Path, net: nn.Module, example: Tensor, folder: Path, run: str = "") -> list[Path]:
+def write_packed(
+    artifact: Path, net: nn.Module, example: Tensor, folder: Path, note: Callable[[str], None]
+) -> list[Path]:
     """Writes the folder, over older files; returns its files.
 
     Args:
         artifact: the run's.
         net: with its compressed weights, dense, in evaluation mode on the CPU.
         example: inputs [n, …] that the net takes.
-        run: whose net it is, for the wording of what is wrong with it.
+        note: is told if there is no program, and why.
 
     Raises:
-        BadInput: torch cannot export what the net does.
         OSError: a file cannot be written.
     """
+    files = {loader.ARTIFACT: artifact.read_bytes()}
     try:
-        program = _without_weights(net, example)
+        files[loader.PROGRAM] = _without_weights(net, example)
     except Exception as error:
-        raise BadInput.one(run, "--format", f"packed cannot express this net: {one_line(error)}") from error
-    files = {loader.ARTIFACT: artifact.read_bytes(), loader.PROGRAM: program}
+        # Its weights are as small without, and go into the net's own code.
+        note(f"packed without a program, for load_state alone: {reason(error)}")
+        (folder / loader.PROGRAM).unlink(missing_ok=True)
     files |= {f"{PACKAGE}/{name}": text.encode() for name, text in loader_sources().items()}
     for name, content in files.items():
         path = folder / name

@@ -161,7 +161,7 @@ def test_concatenations_gates_and_depthwise_filters() -> None:
 
 
 class Attention(nn.Module):
-    """What is not understood: attention, a layer called twice, a weight read aside, groups, a subclass."""
+    """What is not understood: attention, a layer called twice, a weight read aside or tied, groups, chance."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -170,6 +170,9 @@ class Attention(nn.Module):
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
         self.grouped = nn.Conv1d(8, 8, 1, groups=2)
         self.norm = nn.LayerNorm(8)
+        self.second = nn.Linear(8, 8)
+        if kind == "tied":
+            self.second.weight = self.first.weight
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
@@ -181,6 +184,8 @@ class Attention(nn.Module):
             x = x + self.first.weight.sum()
         if self.kind == "groups":
             x = self.grouped(x[:, :, None])[:, :, 0]
+        if self.kind == "tied":
+            x = self.second(x)
         if self.kind == "norm":
             x = self.norm(x)
         if self.kind == "random":
@@ -188,19 +193,63 @@ class Attention(nn.Module):
         return self.last(x)
 
 
-@pytest.mark.parametrize("kind", ["attention", "twice", "aside", "groups", "norm", "random"])
+@pytest.mark.parametrize("kind", ["attention", "twice", "aside", "groups", "tied", "norm", "random"])
 def test_what_is_not_understood_stays(kind: str) -> None:
     torch.manual_seed(5)
     net = zero(Attention(kind).eval(), first=[1, 2])
     made = narrowed(net, torch.randn(4, 8))
     assert made.module is net
-    assert kind == "aside" or not any("left" in line for line in made.notes)
+    assert not any("left" in line for line in made.notes)
 
 
 def test_a_hook_pins_its_layer() -> None:
     net = zero(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).eval(), **{"0": [1, 2]})
     net[0].register_forward_hook(lambda layer, inputs, output: output + 1)
     assert narrowed(net, torch.randn(3, 4)).module is net
+
+
+class TwoReaders(nn.Module):
+    """Two convolutions that pad with zeros and read the same channels, one of them through ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 5, 1)
+        self.a, self.b = nn.Conv2d(5, 3, 3, padding=1), nn.Conv2d(5, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return torch.cat([self.a(F.relu(x)), self.b(x)], 1)
+
+
+def test_readers_have_one_channel_to_stand_for_all() -> None:
+    torch.manual_seed(8)
+    net = zero(TwoReaders().eval(), first=[0, 1])
+    net.first.bias.data[:2] = torch.tensor([1.0, -1.5])  # the second is larger, and nothing behind ReLU
+    made = narrowed(net, torch.randn(3, 2, 5, 5))
+    assert shapes(made) == {"first": (4, 2, 1, 1), "a": (3, 4, 3, 3), "b": (3, 4, 3, 3)}
+
+
+class InPlace(nn.Module):
+    """Values that are overwritten and then used under their old names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        y = F.relu_(x) + 1
+        z = self.b(y)
+        z.mul_(2)
+        return self.c(torch.cat([x, z.sigmoid_()], dim=-1))
+
+
+def test_what_is_overwritten_is_known_as_what_it_is_then() -> None:
+    torch.manual_seed(7)
+    net = zero(InPlace().eval(), a=[0, 1, 2], b=[4, 5])
+    net.a.bias.data[:3] = torch.tensor([-1.0, 0.5, -2.0])
+    made = narrowed(net, torch.randn(5, 4))
+    assert shapes(made) == {"a": (3, 4), "b": (4, 3), "c": (3, 7)}
 
 
 class Words(nn.Module):
@@ -219,6 +268,24 @@ def test_a_net_of_words() -> None:
     net = zero(Words().eval(), a=[1, 2])
     made = narrowed(net, torch.randint(5, (3, 7)))
     assert shapes(made) == {"words": (5, 4), "a": (4, 4), "b": (2, 4)}
+
+
+class Halves(nn.Module):
+    """What a call of unknown kind returns is concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.cat(torch.chunk(self.b(F.relu(self.a(x))), 2, 1), 1))
+
+
+def test_a_concatenation_of_pieces_that_are_not_listed_stays() -> None:
+    torch.manual_seed(8)
+    made = narrowed(zero(Halves().eval(), a=[3], b=[0, 1]), torch.randn(3, 4))
+    assert shapes(made) == {"a": (5, 4), "b": (6, 5), "c": (2, 6)}
+    assert any(line.startswith("b: 2 neurons of zeros stay") for line in made.notes)
 
 
 class Branching(nn.Module):
