@@ -19,7 +19,7 @@ from lctui.errors import BadInput
 from lctui.events import DirectCompression, Step
 from lctui.learning.evaluate import Errors, evaluate
 from lctui.learning.net import FlatNet
-from lctui.objectives import objective_of
+from lctui.objectives import augment_of, check_augment, objective_of
 from lctui.prepare import check_outputs, pick_device, resident_splits
 from lctui.scheme import Scheme
 from lctui.scheme.check import resolve
@@ -59,16 +59,16 @@ def compress(
     """
     block = scheme.data.model_copy(update={"classes": None})
     loaded = data.from_datasets(train, test, block, seed=scheme.seed, labelled=scheme.objective.takes_classes)
-    objective = objective_of(scheme.objective)
+    objective, augment = objective_of(scheme.objective), augment_of(scheme.data)
     where = pick_device(device)
     copied = copy.deepcopy(model).float()
     info = models.describe(copied, loaded.train.inputs[:1])
     tasks, problems = resolve(dict(enumerate(scheme.compress)), info)
-    problems += check_outputs(copied, loaded, objective)
+    problems += check_outputs(copied, loaded, objective) + check_augment(augment, loaded.train.inputs[:2])
     if problems:
         raise BadInput("scheme", problems)
     net = FlatNet(copied, where)
-    splits = replace(resident_splits(copied, loaded, where), objective=objective)
+    splits = replace(resident_splits(copied, loaded, where), objective=objective, augment=augment)
     reference = evaluate(net.module, splits)
     problem, state = LCProblem(net, info, tasks, splits, scheme), State()
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):

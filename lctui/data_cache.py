@@ -116,7 +116,7 @@ def entry(block: Data, *, seed: int, home: Path) -> Entry | None:
     identity = {
         "version": VERSION,
         "torch": torch.__version__,  # which permutation a seed stands for is torch's affair
-        "data": block.model_dump(mode="json"),
+        "data": block.model_dump(mode="json", include={"name", "args", "classes", "validation"}),
         "seed": seed,
         "files": files,
     }

@@ -25,13 +25,13 @@ from lctui.learning.evaluate import Splits
 from lctui.learning.objective import Objective
 from lctui.learning.resident import Resident
 from lctui.memory import is_out_of_memory, memory_for
-from lctui.objectives import check_objective, objective_of
+from lctui.objectives import augment_of, check_augment, check_objective, objective_of
 from lctui.runs.clock import long_unchanged
 from lctui.runs.process import require_device_name
 from lctui.runs.store import DRAFT_SECONDS
 from lctui.scheme import Scheme
 from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
-from lctui.scheme.net import NetInfo
+from lctui.scheme.net import BUILT_IN_DATA, NetInfo
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,21 @@ def prepare(
     where = pick_device(device)
     with memory_for("for the net", "take a smaller model (model.args)"):
         module = models.build(scheme.model, seed=scheme.seed, source=source).float()
-    objective = objective_of(scheme.objective, source)
+    objective, augment = objective_of(scheme.objective, source), augment_of(scheme.data, source)
     with memory_for("for the data", "take fewer of them (data.classes, or data of your own), or end other programs"):
         loaded, place = _remembered_data(scheme, home, source, on_download)
     with memory_for("for sending one input through the net", "take a smaller model (model.args)"):
         info = models.describe(module, _first(loaded, 1), source=source)
         problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
         problems += check_outputs(module, loaded, objective)
+        if scheme.data.name not in BUILT_IN_DATA or (augment is not None and augment.functions):
+            problems += check_augment(augment, _first(loaded, 2))
     if problems:
         raise BadInput(source, problems)
     with memory_for(f"for the data on {where}", "take fewer of them (data.classes, or data of your own)"):
         if place is not None:
             place.save(loaded)
-        splits = replace(_remembered_splits(module, loaded, where), objective=objective)
+        splits = replace(_remembered_splits(module, loaded, where), objective=objective, augment=augment)
     code = "".join(user_code.source_digest(ref) for ref in scheme.functions())
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lctui.errors import Diverged
+from lctui.learning.augment import Augment
 from lctui.learning.objective import CLASSIFICATION, Objective, summed
 from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
@@ -31,6 +32,8 @@ class Splits:
     validation: Resident
     test: Resident
     objective: Objective = CLASSIFICATION
+    augment: Augment | None = None
+    """What happens to training images; evaluation knows nothing of it."""
 
 
 @dataclass(frozen=True)
