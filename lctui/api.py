@@ -62,9 +62,9 @@ def compress(
     objective, augment = objective_of(scheme.objective), augment_of(scheme.data)
     where = pick_device(device)
     copied = copy.deepcopy(model).float()
-    info = models.describe(copied, loaded.train.inputs[:1])
+    info = models.describe(copied, loaded.train.first(1).inputs)
     tasks, problems = resolve(dict(enumerate(scheme.compress)), info)
-    problems += check_outputs(copied, loaded, objective) + check_augment(augment, loaded.train.inputs[:2])
+    problems += check_outputs(copied, loaded, objective) + check_augment(augment, loaded.train.first(2).inputs)
     if problems:
         raise BadInput("scheme", problems)
     net = FlatNet(copied, where)

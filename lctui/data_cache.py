@@ -24,7 +24,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from lctui.data import DataSet, Split
+from lctui.data import DataSet
+from lctui.data_items import Split
 from lctui.errors import BadInput
 from lctui.input_files import data_files
 from lctui.memory import is_out_of_memory
@@ -82,7 +83,8 @@ class Entry:
 
     def save(self, data: DataSet) -> None:
         """Keeps the data set, unless the disk has no room for it."""
-        size = sum(split.inputs.nbytes + split.labels.nbytes for split in (data.train, data.validation, data.test))
+        parts = [part for part in (data.train, data.validation, data.test) if isinstance(part, Split)]
+        size = sum(split.inputs.nbytes + split.labels.nbytes for split in parts)
         folder = self.file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,7 @@ from lctui.export.deploy_files import SUFFIXES, Scores, open_program, write_prog
 from lctui.export.names import run_names
 from lctui.export.packed import write_packed
 from lctui.insight import require_same_inputs
-from lctui.learning.evaluate import batch_size
-from lctui.learning.resident import Resident
+from lctui.learning.evaluate import Data, batch_size
 from lctui.prepare import device_name
 from lctui.runs.locks import alone_in
 from lctui.runs.store import Run
@@ -140,7 +139,7 @@ def _opened(net: nn.Module, example: Tensor, opening: Callable[[], Scores], path
 
 
 @torch.inference_mode()
-def require_same(dense: Scores, deployed: Scores, images: Resident, source: str, changed: Changed) -> None:
+def require_same(dense: Scores, deployed: Scores, images: Data, source: str, changed: Changed) -> None:
     """Both predict the same of every test image, as far as rounding lets one tell.
 
     Raises:

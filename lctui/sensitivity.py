@@ -158,7 +158,7 @@ class Suggesting:
         """As many of the images that choices are made by as there is time for."""
         judged = self.session.judged[1]
         count = max(FEWEST, min(MOST, int(WORK / (max(self.session.info.flops, 1) / 2 * max(trials, 1)))))
-        inputs, labels = judged.batch(torch.arange(min(count, len(judged)), device=judged.labels.device))
+        inputs, labels = judged.batch(torch.arange(min(count, len(judged)), device=judged.device))
         return Resident(inputs, labels, self.session.device, channels_last=judged.is_image)
 
     @torch.no_grad()

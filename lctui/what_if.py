@@ -18,9 +18,10 @@ from torch import Tensor
 from lctui import references
 from lctui.algorithm import LCProblem, size, task_c_step
 from lctui.compression.base import Compressed
-from lctui.data import Split
+from lctui.data_items import Split
+from lctui.data_streams import Unread
 from lctui.errors import BadInput, LctuiError
-from lctui.learning.evaluate import error_of
+from lctui.learning.evaluate import Data, error_of
 from lctui.learning.net import FlatNet
 from lctui.learning.resident import Resident
 from lctui.prepare import Prepared, prepare
@@ -79,7 +80,7 @@ class Session:
         self._solutions: OrderedDict[Any, _Solution] = OrderedDict()
 
     @property
-    def judged(self) -> tuple[str, Resident]:
+    def judged(self) -> tuple[str, Data]:
         """The split that choices are made by: its name and images."""
         validation = self.splits.validation
         return ("validation", validation) if len(validation) else ("train", self.splits.train)
@@ -188,10 +189,10 @@ class Sessions:
         return self.get(scheme, source)
 
 
-def _few(train: Split, prepared: Prepared) -> Resident:
+def _few(train: Split | Unread, prepared: Prepared) -> Resident:
     """The first training images, copied, so that the others, most of all data, need not stay in memory."""
-    inputs, labels = train.inputs[:TRAIN_IMAGES].clone(), train.labels[:TRAIN_IMAGES].clone()
-    return Resident(inputs, labels, prepared.device, channels_last=prepared.splits.train.is_image)
+    few = train.first(TRAIN_IMAGES)
+    return Resident(few.inputs, few.labels, prepared.device, channels_last=prepared.splits.train.is_image)
 
 
 def _stamp(file: str | None) -> tuple[int, int] | None:

@@ -40,8 +40,8 @@ class CapturedBatches:
     ) -> None:
         """`modules` are those whose statistics training changes."""
         self.descent, self.data, self.modules, self.augmenting = descent, data, modules, augmenting
-        self.order = torch.zeros(len(data), dtype=torch.int64, device=data.labels.device)
-        self.place = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+        self.order = torch.zeros(len(data), dtype=torch.int64, device=data.device)
+        self.place = torch.zeros((), dtype=torch.int64, device=data.device)
         self.graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self.captures = True
         self.launched: deque[torch.cuda.Event] = deque()

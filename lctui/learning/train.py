@@ -27,6 +27,7 @@ from lctui.learning.objective import Loss
 from lctui.learning.precision import arithmetic, tensor_cores
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
+from lctui.learning.streamed import Streamed, StreamedBatches
 
 TELL_SECONDS = 0.1
 """How often runs that train together hear of their batches."""
@@ -58,7 +59,7 @@ class Trainer:
     """
 
     net: FlatNet
-    data: Resident
+    data: Resident | Streamed
     settings: SgdSettings
     seed: int
     stream: Stream = ()
@@ -207,13 +208,17 @@ class BatchesInOrder:
         self.descent.forget()
 
 
-Batches = BatchesInOrder | CapturedBatches
+Batches = BatchesInOrder | CapturedBatches | StreamedBatches
 
 
-def batches_of(descent: Descent, data: Resident, nets: Sequence[FlatNet], augment: Augment | None) -> Batches:
+def batches_of(
+    descent: Descent, data: Resident | Streamed, nets: Sequence[FlatNet], augment: Augment | None
+) -> Batches:
     """The fastest way through an epoch on the data's device."""
-    augmenting = None if augment is None else Augmenting(augment, len(data), data.labels.device)
-    if data.labels.is_cuda and (augment is None or augment.can_be_captured):
+    augmenting = None if augment is None else Augmenting(augment, len(data), data.device)
+    if isinstance(data, Streamed):
+        return StreamedBatches(descent, data, augmenting, batch_sizes(len(data), descent.settings.batch_size))
+    if data.device.type == "cuda" and (augment is None or augment.can_be_captured):
         return CapturedBatches(descent, data, [net.module for net in nets], augmenting)
     return BatchesInOrder(descent, data, augmenting)
 

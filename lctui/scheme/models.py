@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from lctui.errors import not_one_of
 from lctui.scheme.augmentations import valid
 from lctui.scheme.compressions import (
+    ASIDE,
     LATER,
     Block,
     Flag,
@@ -62,6 +63,11 @@ class Data(Block):
     """What happens by chance to each image that is trained on, in this order: flip (left to right), crop=4 (moved by
     up to 4 pixels, zeros move in), shift=2 (moved by up to 2 pixels, the edge is repeated), erase=8 (a square of 8×8
     becomes zero), or module:function of your own, given inputs and a generator. Evaluation sees images as they are."""
+    stream: Annotated[Literal["auto", "always", "never"], ASIDE] = "auto"
+    """Whether data of your own are read as they are needed, and not kept: always, never, or auto, where they would take
+    a quarter of the machine's memory or more."""
+    workers: Annotated[int, Field(strict=True, ge=0, le=256), ASIDE] = 2
+    """Processes that read streamed data; 0 reads them where training runs."""
 
     @field_validator("classes")
     @classmethod
