@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lctui import layers, scheme, user_code
+from lctui import cifar_nets, layers, scheme, user_code
 from lctui.errors import BadInput, nearest, not_one_of
 from lctui.input_files import require_weights
 from lctui.learning.lenet5 import IMAGE, LeNet5Gradient
@@ -75,7 +75,14 @@ class LeNet300(nn.Module):
         return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x.flatten(1))))))
 
 
-BUILT_IN: dict[str, Callable[..., nn.Module]] = {"lenet5": LeNet5, "lenet300": LeNet300}
+BUILT_IN: dict[str, Callable[..., nn.Module]] = {
+    "lenet5": LeNet5,
+    "lenet300": LeNet300,
+    "resnet20": cifar_nets.resnet20,
+    "resnet32": cifar_nets.resnet32,
+    "resnet56": cifar_nets.resnet56,
+    "vgg16_cifar": cifar_nets.vgg16_cifar,
+}
 """Built-in nets by factory name; `lctui.scheme.net` describes the same ones without torch."""
 
 

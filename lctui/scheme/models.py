@@ -41,7 +41,8 @@ class Model(Block):
     """The net."""
 
     factory: Location = Field(examples=list(BUILT_IN))
-    """A built-in (lenet5, lenet300), torchvision:NAME, package.module:function or path/to/file.py:function."""
+    """A built-in (lenet5, lenet300, resnet20, resnet32, resnet56, vgg16_cifar), torchvision:NAME,
+    package.module:function or path/to/file.py:function."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for the factory."""
     weights: Location | None = None

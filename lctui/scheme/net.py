@@ -139,7 +139,75 @@ def lenet300(classes: int = 10) -> NetInfo:
     return NetInfo(layers, others, input_shape=(1, 28, 28), classes=classes, biases=biases(*layers))
 
 
-BUILT_IN: dict[str, Callable[..., NetInfo]] = {"lenet5": lenet5, "lenet300": lenet300}
+RESNET_WIDTHS = (16, 32, 64)
+"""Channels of the three stages of a CIFAR ResNet; every stage after the first halves height and width."""
+VGG16_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""Channels and convolutions of each stage of VGG-16; after each, pooling halves height and width."""
+
+_CIFAR_IMAGE = (3, 32, 32)
+
+
+def resnet20(classes: int = 10) -> NetInfo:
+    """ResNet-20 for 3×32×32 images (He et al. 2016): 19 convolutions and a linear layer."""
+    return _resnet(3, classes)
+
+
+def resnet32(classes: int = 10) -> NetInfo:
+    """ResNet-32 for 3×32×32 images: 31 convolutions and a linear layer."""
+    return _resnet(5, classes)
+
+
+def resnet56(classes: int = 10) -> NetInfo:
+    """ResNet-56 for 3×32×32 images: 55 convolutions and a linear layer."""
+    return _resnet(9, classes)
+
+
+def vgg16_cifar(classes: int = 10) -> NetInfo:
+    """VGG-16 for 3×32×32 images: 13 convolutions with batch-norm and one linear layer."""
+    channels, side, _ = _CIFAR_IMAGE
+    convolutions = []
+    for stage, (width, count) in enumerate(VGG16_STAGES, start=1):
+        for place in range(1, count + 1):
+            convolutions.append(_convolution(f"conv{stage}_{place}", channels, width, side))
+            channels = width
+        side //= 2
+    return _normed(convolutions, channels, classes)
+
+
+def _resnet(blocks: int, classes: int) -> NetInfo:
+    channels, side = RESNET_WIDTHS[0], _CIFAR_IMAGE[-1]
+    convolutions = [_convolution("conv1", _CIFAR_IMAGE[0], channels, side)]
+    for stage, width in enumerate(RESNET_WIDTHS, start=1):
+        side = side if stage == 1 else side // 2
+        for block in range(blocks):
+            convolutions.append(_convolution(f"layer{stage}.{block}.conv1", channels, width, side))
+            convolutions.append(_convolution(f"layer{stage}.{block}.conv2", width, width, side))
+            channels = width
+    return _normed(convolutions, channels, classes)
+
+
+def _convolution(name: str, inputs: int, outputs: int, side: int) -> Layer:
+    return Layer(name, "Conv2d", (outputs, inputs, 3, 3), pixels=side * side)
+
+
+def _normed(convolutions: list[Layer], features: int, classes: int) -> NetInfo:
+    """Convolutions without bias, a batch-norm after each, and a linear layer."""
+    linear = Layer("fc", "Linear", (classes, features))
+    # A batch-norm has scale, shift, running mean and variance for each channel, and one count of batches.
+    norms = sum(4 * layer.groups + 1 for layer in convolutions)
+    return NetInfo(
+        (*convolutions, linear), norms + classes, input_shape=_CIFAR_IMAGE, classes=classes, biases=biases(linear)
+    )
+
+
+BUILT_IN: dict[str, Callable[..., NetInfo]] = {
+    "lenet5": lenet5,
+    "lenet300": lenet300,
+    "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet56": resnet56,
+    "vgg16_cifar": vgg16_cifar,
+}
 """Built-in nets by factory name."""
 
 
