@@ -87,6 +87,7 @@ class LCProblem:
                 stop=lambda: self.stop(),
                 on_batch=lambda done, total: self.on_batch(done, total),
                 loss=self.splits.objective.loss,
+                augment=self.splits.augment,
             )
 
 

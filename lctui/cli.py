@@ -139,6 +139,33 @@ def new(
 
 
 @app.command()
+def suggest(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A scheme.")],
+    ratio: Annotated[float | None, typer.Option("--ratio", metavar="N", help="How many times smaller.")] = None,
+    error: Annotated[float | None, typer.Option("--error", metavar="X", help="The most that it may err.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The file that is written.")] = None,
+    as_json: Json = False,
+    device: Device = None,
+    settings: Set = None,
+    quiet: QuietFlag = False,
+    home: Home = None,
+) -> None:
+    """Write a scheme whose compressions, layer by layer, fit a ratio or an error and harm the net least."""
+    from lctui.headless.tables import suggestion_table
+
+    target = {name: value for name, value in (("ratio", ratio), ("error", error)) if value is not None}
+    if len(target) != 1:
+        raise BadInput.one("", "--ratio, --error", "one of the two says what is wanted")
+    store, name = open_store(home), device or "auto"
+    require_device_name(name)
+    from lctui.foreground import display_of
+    from lctui.suggesting import suggest_scheme
+
+    report = suggest_scheme(file, target, to, overrides(settings), store, name, display_of(quiet))
+    print_result(as_json, report, lambda: suggestion_table(report))
+
+
+@app.command()
 def schema(study: Annotated[bool, typer.Option("--study", help="The study file's instead.")] = False) -> None:
     """Print the JSON Schema of a scheme file."""
     from lctui.scheme import Scheme
@@ -174,17 +201,24 @@ def show(run: RunName, as_json: Json = False, home: Home = None) -> None:
 
 @app.command()
 def rm(runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs to delete.")], home: Home = None) -> None:
-    """Delete runs."""
+    """Delete runs; one that is not there, or is under way, does not keep the others."""
     from lctui.runs.queue import Queue
+    from lctui.runs.store import Run
 
     store = open_store(home)
-    # All names are looked up first: a typing mistake in the last must not leave the first deleted.
+    doomed: list[Run] = []
     problems: list[Problem] = []
-    for found in dict.fromkeys(store.find(run) for run in runs):
+    # All names are looked up first: once a run is gone, a beginning of its id may mean another.
+    for name in runs:
         try:
-            Queue(store).remove(found)
-            typer.echo(found.id)
-        except BadInput as error:  # the others go all the same
+            doomed.append(store.find(name))
+        except BadInput as error:
+            problems += error.problems
+    for run in dict.fromkeys(doomed):
+        try:
+            Queue(store).remove(run)
+            typer.echo(run.id)
+        except BadInput as error:
             problems += error.problems
     if problems:
         raise BadInput("", problems)
@@ -264,13 +298,18 @@ def bench(
     as_json: Json = False,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Alternating rounds; medians are reported.")] = 5,
     part: Annotated[
-        str | None, typer.Option("--part", metavar="l_step|c_step", help="Only the L step, or only the C steps.")
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="l_step|c_step|large_net",
+            help="Only the L step, only the C steps of one layer, or of a ResNet-50.",
+        ),
     ] = None,
     device: Device = None,
     home: Home = None,
 ) -> None:
     """Measure L step and C steps on this machine, side by side with what people write instead; takes minutes."""
-    parts = ("l_step", "c_step")
+    parts = ("l_step", "c_step", "large_net")
     if part is not None and part not in parts:
         raise BadInput.one("", "--part", not_one_of(part, parts))
     require_device_name(device or "auto")

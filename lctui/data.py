@@ -7,7 +7,6 @@ device.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
 from lctui import scheme, user_code
+from lctui.data_items import Place, Split, are_classes, digest_of, materialise, type_name, what
 from lctui.data_sources import Images, Progress, read
+from lctui.data_streams import Unread, sample_digest, sampled, should_stream, unread
 from lctui.errors import BadInput, not_one_of
 from lctui.scheme.net import BUILT_IN_DATA
 
 _CHUNK = 4096  # images looked at together
-
-
-@dataclass(frozen=True)
-class Split:
-    """Part of a data set: inputs [n, …], float32, and labels [n], int64; or targets [n, …] of any other kind."""
-
-    inputs: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -45,9 +34,9 @@ class DataSet:
     and `std` are what the pixels (0 to 1) of each channel were normalised by; empty where nothing was.
     """
 
-    train: Split
-    validation: Split
-    test: Split
+    train: Split | Unread
+    validation: Split | Unread
+    test: Split | Unread
     classes: int
     digest: str
     mean: list[float]
@@ -81,7 +70,7 @@ def load(
                 data.name, data.args, base=base, source=source, path="data.name", args_path="data.args"
             )
             if not isinstance(sets, tuple | list) or len(sets) != 2:
-                raise BadInput.one(source, "data.name", f"{data.name} must return (train, test), got {_what(sets)}")
+                raise BadInput.one(source, "data.name", f"{data.name} must return (train, test), got {what(sets)}")
             train, test = sets
             return from_datasets(train, test, data, seed=seed, source=source, path="data.name", labelled=labelled)
     if data.args:
@@ -110,22 +99,27 @@ def from_datasets(
         BadInput: at `path`, for anything that cannot be trained on.
     """
     given = {"train": train, "test": test}
-    parts = {part: _materialise(items, _Place(source, path, part, labelled)) for part, items in given.items()}
+    if should_stream(data, train, test):
+        places = {part: Place(source, path, part, labelled) for part in given}
+        return _streamed(
+            {part: unread(items, places[part], seed, data.workers) for part, items in given.items()}, data, seed
+        )
+    parts = {part: materialise(items, Place(source, path, part, labelled)) for part, items in given.items()}
     shapes = {part: tuple(split.inputs.shape[1:]) for part, split in parts.items()}
     if shapes["train"] != shapes["test"]:
         raise BadInput.one(source, path, f"train has inputs of {shapes['train']}, test of {shapes['test']}")
     targets = {part: (split.labels.dtype, tuple(split.labels.shape[1:])) for part, split in parts.items()}
     if targets["train"] != targets["test"]:
-        train_has, test_has = (f"{_type(dtype)} of {shape}" for dtype, shape in targets.values())
+        train_has, test_has = (f"{type_name(dtype)} of {shape}" for dtype, shape in targets.values())
         raise BadInput.one(source, path, f"train has targets {train_has}, test {test_has}")
-    if all(_are_classes(split.labels) for split in parts.values()):
+    if all(are_classes(split.labels) for split in parts.values()):
         classes = 1 + max(int(split.labels.max()) for split in parts.values())
     elif data.classes is None:
         classes = 0
     else:
         raise BadInput.one(source, "data.classes", "picks classes, one an input: these targets are none")
     kept = {part: _subset(split, data, classes, part, source) for part, split in parts.items()}
-    digest = _digest(array.numpy() for split in kept.values() for array in (split.inputs, split.labels))
+    digest = digest_of(array.numpy() for split in kept.values() for array in (split.inputs, split.labels))
     rest, held_out = _split(len(kept["train"]), data, seed, source)
     return DataSet(
         train=_take(kept["train"], rest),
@@ -133,6 +127,29 @@ def from_datasets(
         test=kept["test"],
         classes=len(data.classes) if data.classes is not None else classes,
         digest=digest,
+        mean=[],
+        std=[],
+    )
+
+
+def _streamed(parts: dict[str, Unread], data: scheme.Data, seed: int) -> DataSet:
+    """Data that are read as they are needed; classes are as many as some of their items show."""
+    train, test = parts["train"], parts["test"]
+    bad = train.place
+    if train.shape != test.shape:
+        raise BadInput.one(bad.source, bad.path, f"train has inputs of {train.shape}, test of {test.shape}")
+    if data.classes is not None:
+        problem = "needs all labels at once: return only those classes from the function, or set data.stream to never"
+        raise BadInput.one(bad.source, "data.classes", problem)
+    samples = [sampled(part) for part in parts.values()]
+    known = all(are_classes(split.labels) for split in samples)
+    rest, held_out = _split(len(train), data, seed, bad.source)
+    return DataSet(
+        train=train.take(rest),
+        validation=train.take(held_out),
+        test=test,
+        classes=1 + max(int(split.labels.max()) for split in samples) if known else 0,
+        digest=sample_digest([train, test], samples),
         mean=[],
         std=[],
     )
@@ -154,7 +171,7 @@ def _from_images(train: Images, test: Images, data: scheme.Data, seed: int, clas
         validation=ready(_take(raw["train"], held_out)),
         test=ready(raw["test"]),
         classes=len(data.classes) if data.classes is not None else classes,
-        digest=_digest(array.numpy() for split in raw.values() for array in (split.inputs, split.labels)),
+        digest=digest_of(array.numpy() for split in raw.values() for array in (split.inputs, split.labels)),
         mean=mean,
         std=std,
     )
@@ -218,113 +235,6 @@ def _normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     return inputs
 
 
-def _digest(arrays: Any) -> str:
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
-
-
 def _tensor(array: np.ndarray) -> Tensor:
     """The array as a tensor; copied if it is read-only, as torch knows no such thing."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Which of the user's two data sets is being read, for the wording of what is wrong with it."""
-
-    source: str
-    path: str
-    part: str
-    labelled: bool
-
-    def bad(self, message: str) -> BadInput:
-        return BadInput.one(self.source, self.path, f"{self.part} {message}")
-
-
-def _materialise(part: Any, place: _Place) -> Split:
-    """A map-style data set, or a pair of tensors, as tensors."""
-    inputs, labels = _columns(part, place)
-    if len(labels) == 0:
-        raise place.bad("is empty")
-    if len(inputs) != len(labels):
-        raise place.bad(f"has {len(inputs)} inputs but {len(labels)} labels")
-    if place.labelled:
-        _require_classes(labels, place)
-    elif labels.is_complex() or not labels.isfinite().all():
-        raise place.bad("targets must be finite real numbers")
-    if not inputs.isfinite().all():
-        raise place.bad("inputs must be finite numbers")
-    whole = not inputs.is_floating_point() and inputs.dtype not in (torch.uint8, torch.bool)
-    target = torch.float32 if labels.is_floating_point() else torch.int64
-    return Split(inputs.to(torch.int64 if whole else torch.float32).contiguous(), labels.to(target).contiguous())
-
-
-def _require_classes(labels: Tensor, place: _Place) -> None:
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.dim() != 1:
-        found = f"{_type(labels.dtype)} of shape {tuple(labels.shape)}"
-        raise place.bad(f"labels must be integers, one an input; got {found}")
-    if int(labels.min()) < 0:
-        raise place.bad(f"label {int(labels.min())} must be 0 or more")
-
-
-def _are_classes(targets: Tensor) -> bool:
-    return targets.dim() == 1 and not targets.is_floating_point() and int(targets.min()) >= 0
-
-
-def _type(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _columns(part: Any, place: _Place) -> tuple[Tensor, Tensor]:
-    # A subclass may do more to its items than look them up.
-    pair = part.tensors if type(part) is TensorDataset else part
-    if isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(c, Tensor | np.ndarray) for c in pair):
-        inputs, labels = _as_tensor(pair[0], "inputs", place), _as_tensor(pair[1], "labels", place)
-        if inputs.dim() == 0 or labels.dim() == 0:
-            raise place.bad("inputs and labels must be tensors with a row for each input")
-        return inputs, labels
-    if not hasattr(part, "__len__") or not hasattr(part, "__getitem__"):
-        raise place.bad(f"must be a map-style data set or a pair of tensors, got {_what(part)}")
-    return _read_items(part, place)
-
-
-def _read_items(part: Any, place: _Place) -> tuple[Tensor, Tensor]:
-    inputs: list[Tensor] = []
-    labels: list[Tensor] = []
-    for i in range(len(part)):
-        try:
-            item = part[i]
-        except Exception as error:
-            raise place.bad(f"item {i} raised {user_code.one_line(error)}") from error
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise place.bad(f"item {i} must be a pair (input, label), got {_what(item)}")
-        inputs.append(_as_tensor(item[0], f"input of item {i}", place))
-        labels.append(_as_tensor(item[1], f"label of item {i}", place))
-        if inputs[i].shape != inputs[0].shape:
-            shapes = f"{tuple(inputs[0].shape)}, input {i} of {tuple(inputs[i].shape)}"
-            raise place.bad(f"all inputs must have one shape: input 0 is of {shapes}")
-        if place.labelled and labels[i].numel() != 1:
-            raise place.bad(f"label of item {i} must be one integer, got {_what(item[1])}")
-        if labels[i].numel() != labels[0].numel():
-            shapes = f"{tuple(labels[0].shape)}, target {i} of {tuple(labels[i].shape)}"
-            raise place.bad(f"all targets must have one shape: target 0 is of {shapes}")
-    if not inputs:
-        return torch.empty(0), torch.empty(0)
-    shape = () if place.labelled else labels[0].shape
-    return torch.stack(inputs), torch.stack([label.reshape(shape) for label in labels])
-
-
-def _as_tensor(value: Any, what: str, place: _Place) -> Tensor:
-    try:
-        return torch.as_tensor(value).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
-        hint = "a transform such as torchvision's ToTensor() makes tensors of images"
-        raise place.bad(f"{what} must be a tensor, got {_what(value)}; {hint}") from None
-
-
-def _what(value: Any) -> str:
-    name = type(value).__name__
-    return f"{name} of {len(value)}" if isinstance(value, tuple | list) else name

@@ -24,11 +24,14 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from lctui.data import DataSet, Split
+from lctui.data import DataSet
+from lctui.data_items import Split
+from lctui.errors import BadInput
 from lctui.input_files import data_files
 from lctui.memory import is_out_of_memory
 from lctui.runs import atomic
 from lctui.runs.clock import touch_last
+from lctui.runs.locks import Lock
 from lctui.scheme import Data
 from lctui.scheme.net import BUILT_IN_DATA
 
@@ -40,6 +43,9 @@ LIMIT_BYTES = 2 * 10**9
 
 LEFT_FREE_BYTES = 10**9
 """Disk space that runs can count on: with less, nothing is kept."""
+
+PATIENCE_SECONDS = 5.0
+"""For whoever else writes: a process that was suspended meanwhile must hold up no run."""
 
 _PAGE = 4096
 _PARTS = ("train", "validation", "test")
@@ -77,17 +83,22 @@ class Entry:
 
     def save(self, data: DataSet) -> None:
         """Keeps the data set, unless the disk has no room for it."""
-        size = sum(split.inputs.nbytes + split.labels.nbytes for split in (data.train, data.validation, data.test))
+        parts = [part for part in (data.train, data.validation, data.test) if isinstance(part, Split)]
+        size = sum(split.inputs.nbytes + split.labels.nbytes for split in parts)
         folder = self.file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if size > LIMIT_BYTES or shutil.disk_usage(folder).free < size + LEFT_FREE_BYTES:
                 return
-            # A file that a power cut leaves half-written is known by its seal.
-            atomic.replace(self.file, lambda file: _write(file, self.identity, data), durable=False)
-            touch_last(self.file)
-            _make_room(folder, keep=self.file)
-        except (OSError, RuntimeError):  # torch's word for a mapping that the system refuses
+            with Lock(folder.with_suffix(".lock")) as lock:
+                if not lock.wait_briefly(PATIENCE_SECONDS):
+                    return
+                atomic.sweep(folder)
+                # A file that a power cut leaves half-written is known by its seal.
+                atomic.replace(self.file, lambda file: _write(file, self.identity, data), durable=False)
+                touch_last(self.file)
+                _make_room(folder, keep=self.file)
+        except (BadInput, OSError, RuntimeError):  # the last is torch's word for a mapping that the system refuses
             return
 
 
@@ -107,7 +118,7 @@ def entry(block: Data, *, seed: int, home: Path) -> Entry | None:
     identity = {
         "version": VERSION,
         "torch": torch.__version__,  # which permutation a seed stands for is torch's affair
-        "data": block.model_dump(mode="json"),
+        "data": block.model_dump(mode="json", include={"name", "args", "classes", "validation"}),
         "seed": seed,
         "files": files,
     }

@@ -40,7 +40,7 @@ def export_what(
             raise BadInput.one("", "--plot", "goes with runs; which plots a study's report has is in the study's file")
         study = open_study(what[0], store, overrides)
         with Answers(store.home) as answers:
-            return export_study(study, answers, folder, formats or STUDY_FORMATS)
+            return export_study(study, answers, folder, formats or STUDY_FORMATS, say)
     if overrides:
         raise BadInput.one("", "--set", "goes with a study's file")
     found = list(dict.fromkeys(store.find(run) for run in what))

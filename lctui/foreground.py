@@ -32,12 +32,12 @@ def run_scheme(scheme: Scheme, store: Store, device: str, source: str, quiet: bo
         BadInput: the net or the data cannot be had, or the home cannot be written to; nothing was written.
         Interrupted, Diverged, RunFailed: see `lctui.execution.execute`.
     """
-    _run(None, scheme, store, device, source, _display(quiet))
+    _run(None, scheme, store, device, source, display_of(quiet))
 
 
 def resume(run: Run, store: Store, device: str, quiet: bool) -> None:
     """Goes on with a run that is neither finished nor running; raises as `run_scheme` does."""
-    _run(run, run.scheme(), store, device, str(run.file("scheme.json")), _display(quiet))
+    _run(run, run.scheme(), store, device, str(run.file("scheme.json")), display_of(quiet))
 
 
 def run_study(study: Study, store: Store, device: str, source: str, quiet: bool, ensemble: int | None = None) -> None:
@@ -47,7 +47,7 @@ def run_study(study: Study, store: Store, device: str, source: str, quiet: bool,
         BadInput, Interrupted: as `run_scheme` does.
         LctuiError: some members did not finish; the others did.
     """
-    stop, display = StopRequest(), _display(quiet)
+    stop, display = StopRequest(), display_of(quiet)
     members: list[Member] = []
     decided: list[Decided] = []
     try:
@@ -108,5 +108,6 @@ def _stdout_kept() -> AbstractContextManager[object]:
     return redirect_stdout(sys.stderr)
 
 
-def _display(quiet: bool) -> Display:
+def display_of(quiet: bool) -> Display:
+    """What a person sees on stderr."""
     return (Quiet if quiet else Display)(Terminal(stderr=True))

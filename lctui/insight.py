@@ -16,9 +16,8 @@ from lctui import models, references
 from lctui.compression.low_rank import to_matrix
 from lctui.errors import BadInput
 from lctui.export import artifact
-from lctui.learning.evaluate import batch_size
+from lctui.learning.evaluate import Data, batch_size
 from lctui.learning.net import FlatNet
-from lctui.learning.resident import Resident
 from lctui.prepare import pick_device
 from lctui.runs.store import Run
 from lctui.scheme import Scheme
@@ -62,7 +61,7 @@ def confusion(run: Run, scheme: Scheme, sessions: Sessions, *, reference: bool =
 
 
 @torch.inference_mode()
-def _predictions(net: FlatNet, images: Resident) -> tuple[Tensor, Tensor]:
+def _predictions(net: FlatNet, images: Data) -> tuple[Tensor, Tensor]:
     """Labels and predicted classes, [n] each, in the batches that errors are measured in."""
     net.module.eval()
     pairs = [(labels, net.module(inputs).argmax(1)) for inputs, labels in images.in_order(batch_size(images))]

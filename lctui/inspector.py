@@ -4,6 +4,7 @@ Reads one JSON request a line from stdin and writes one JSON reply a line to std
 
     {"id": 1, "kind": "net", "scheme": {…}, "source": "schemes/a.json"}
     {"id": 2, "kind": "direct", "scheme": {…}, "source": "schemes/a.json"}
+    {"id": 6, "kind": "suggest", "scheme": {…}, "source": "schemes/a.json", "ratio": 30}
     {"id": 3, "kind": "confusion", "run": "ab3k-table6-3"}
     {"id": 4, "kind": "confusion", "run": "ab3k-table6-3", "of": "reference"}
     {"id": 5, "kind": "weights", "run": "ab3k-table6-3", "bins": 64}
@@ -62,6 +63,7 @@ class Inspector:
         self._kinds: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "net": self._net,
             "direct": self._direct,
+            "suggest": self._suggest,
             "confusion": self._confusion,
             "weights": self._weights,
         }
@@ -111,6 +113,17 @@ class Inspector:
         scheme = parse_scheme(_field(request, "scheme"), source)
         with self._loading(*scheme.functions(), alone=True):
             return self.sessions.direct(scheme, source)
+
+    def _suggest(self, request: dict[str, Any]) -> dict[str, Any]:
+        from lctui.sensitivity import suggest
+
+        source, ratio = str(request.get("source", "scheme.json")), request.get("ratio")
+        scheme = parse_scheme(_field(request, "scheme"), source)
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float):
+            raise BadInput.one("", "ratio", f"{ratio!r} must be a number")
+        with self._loading(*scheme.functions(), alone=True):
+            found = suggest(self.sessions.ready(scheme, source), scheme, source, ratio=ratio)
+        return {"tasks": found.tasks, **found.report()}
 
     def _confusion(self, request: dict[str, Any]) -> dict[str, Any]:
         from lctui import insight

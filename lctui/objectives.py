@@ -1,6 +1,6 @@
-"""From a scheme's `objective` block to the functions that training and evaluation call.
+"""From a scheme's `objective` and `data.augment` to the functions that training and evaluation call.
 
-Owns finding a user's own loss and metric, and trying both on a batch before anything is trained.  Trains nothing.
+Owns finding a user's own losses, metrics and augmentations, and trying them on a batch beforehand.  Trains nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from lctui import scheme, user_code
 from lctui.errors import Problem
+from lctui.learning.augment import Augment, misfit
 from lctui.learning.objective import LOSSES, METRICS, InFloat32, Objective
 from lctui.memory import is_out_of_memory
+from lctui.scheme.augmentations import misfits, parse
 
 Function = TypeVar("Function", bound=Callable[[Tensor, Tensor], Tensor])
 
@@ -34,6 +36,41 @@ def _function(name: str, known: Mapping[str, Function], source: str, path: str) 
     if name in known:
         return known[name]
     return InFloat32(user_code.resolve(name, source=source, path=path))
+
+
+def augment_of(block: scheme.Data, source: str = "") -> Augment | None:
+    """The augmentations of a scheme, None for none.
+
+    Raises:
+        BadInput: a function of the user's own cannot be found.
+    """
+    steps = tuple(map(parse, block.augment))
+    functions = tuple(
+        user_code.resolve(step.function, source=source, path=f"data.augment.{number}")
+        for number, step in enumerate(steps)
+        if step.function is not None
+    )
+    return Augment(steps, functions) if steps else None
+
+
+def check_augment(augment: Augment | None, inputs: Tensor) -> list[Problem]:
+    """What is wrong with augmentations for such inputs [n, …]."""
+    if augment is None:
+        return []
+    problems = misfits(augment.steps, inputs.shape[1:])
+    own = iter(augment.functions)
+    for number, step in enumerate(augment.steps):
+        if step.function is None:
+            continue
+        try:
+            problem = misfit(next(own), inputs)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            problem = f"does not take inputs {_shape(inputs)} and a generator: {user_code.one_line(error)}"
+        if problem:
+            problems.append(Problem(f"data.augment.{number}", problem))
+    return problems
 
 
 def check_objective(objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor) -> list[Problem]:

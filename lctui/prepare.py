@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,16 +20,21 @@ import torch
 from torch import nn
 
 from lctui import data, data_cache, data_sources, models, user_code
+from lctui.data_items import Split
+from lctui.data_streams import Unread
 from lctui.errors import BadInput, Problem
 from lctui.learning.evaluate import Splits
 from lctui.learning.objective import Objective
 from lctui.learning.resident import Resident
+from lctui.learning.streamed import Streamed
 from lctui.memory import is_out_of_memory, memory_for
-from lctui.objectives import check_objective, objective_of
+from lctui.objectives import augment_of, check_augment, check_objective, objective_of
+from lctui.runs.clock import long_unchanged
 from lctui.runs.process import require_device_name
+from lctui.runs.store import DRAFT_SECONDS
 from lctui.scheme import Scheme
 from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
-from lctui.scheme.net import NetInfo
+from lctui.scheme.net import BUILT_IN_DATA, NetInfo
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,21 @@ def prepare(
     where = pick_device(device)
     with memory_for("for the net", "take a smaller model (model.args)"):
         module = models.build(scheme.model, seed=scheme.seed, source=source).float()
-    objective = objective_of(scheme.objective, source)
+    objective, augment = objective_of(scheme.objective, source), augment_of(scheme.data, source)
     with memory_for("for the data", "take fewer of them (data.classes, or data of your own), or end other programs"):
         loaded, place = _remembered_data(scheme, home, source, on_download)
     with memory_for("for sending one input through the net", "take a smaller model (model.args)"):
         info = models.describe(module, _first(loaded, 1), source=source)
         problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
         problems += check_outputs(module, loaded, objective)
+        if scheme.data.name not in BUILT_IN_DATA or (augment is not None and augment.functions):
+            problems += check_augment(augment, _first(loaded, 2))
     if problems:
         raise BadInput(source, problems)
     with memory_for(f"for the data on {where}", "take fewer of them (data.classes, or data of your own)"):
         if place is not None:
             place.save(loaded)
-        splits = replace(_remembered_splits(module, loaded, where), objective=objective)
+        splits = replace(_remembered_splits(module, loaded, where), objective=objective, augment=augment)
     code = "".join(user_code.source_digest(ref) for ref in scheme.functions())
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
@@ -106,6 +114,8 @@ def _remembered_data(
     loaded = None if entry is None else entry.load()
     place = entry if loaded is None else None
     if loaded is None:
+        for left in long_unchanged(home / "data", ".download-*", DRAFT_SECONDS):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         loaded = data.load(block, seed=seed, home=home, progress=on_download, source=source, labelled=labelled)
     _last_data.clear()
     _last_data[key] = loaded
@@ -114,7 +124,7 @@ def _remembered_data(
 
 def _first(loaded: data.DataSet, n: int) -> torch.Tensor:
     """The first training inputs; a copy, since some nets write into what they are given."""
-    return loaded.train.inputs[:n].clone(memory_format=torch.contiguous_format)
+    return loaded.train.first(n).inputs
 
 
 def pick_device(name: str) -> torch.device:
@@ -138,13 +148,19 @@ def pick_device(name: str) -> torch.device:
 
 def resident_splits(module: nn.Module, loaded: data.DataSet, device: torch.device) -> Splits:
     """The splits on the device, in the memory format that the net takes."""
-    return _resident(loaded, device, _takes_channels_last(module, loaded.train.inputs[:2]))
+    return _resident(loaded, device, _takes_channels_last(module, loaded.train.first(2).inputs))
 
 
 def _resident(loaded: data.DataSet, device: torch.device, fast: bool) -> Splits:
     parts = (loaded.train, loaded.validation, loaded.test)
-    train, validation, test = (Resident(part.inputs, part.labels, device, channels_last=fast) for part in parts)
+    train, validation, test = (_on_device(part, device, fast) for part in parts)
     return Splits(train, validation, test)
+
+
+def _on_device(part: Split | Unread, device: torch.device, fast: bool) -> Resident | Streamed:
+    if isinstance(part, Unread):
+        return Streamed(part, device, channels_last=fast)
+    return Resident(part.inputs, part.labels, device, channels_last=fast)
 
 
 _last_splits: list[tuple[data.DataSet, torch.device, bool, Splits]] = []
@@ -152,7 +168,7 @@ _last_splits: list[tuple[data.DataSet, torch.device, bool, Splits]] = []
 
 def _remembered_splits(module: nn.Module, loaded: data.DataSet, device: torch.device) -> Splits:
     """The runs of a study share their splits, as they share their data: they lie on the device once."""
-    fast = _takes_channels_last(module, loaded.train.inputs[:2])
+    fast = _takes_channels_last(module, loaded.train.first(2).inputs)
     for known, where, format, splits in _last_splits:
         if known is loaded and (where, format) == (device, fast):
             return splits
@@ -178,6 +194,7 @@ def _takes_channels_last(module: nn.Module, inputs: torch.Tensor) -> bool:
 def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective) -> list[Problem]:
     """Does the net turn a batch of this data into what the loss and the metric take: of a classifier, class scores?"""
     module.eval()
+    few = loaded.train.first(2)
     if not any(True for _ in module.parameters()):
         return [Problem("model", "the net has no parameters: there is nothing to train or to compress")]
     try:
@@ -186,18 +203,18 @@ def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective)
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        shape = "×".join(map(str, loaded.train.inputs.shape[1:]))
+        shape = "×".join(map(str, loaded.train.shape))
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [Problem("model", f"the net does not take the data's {shape} inputs: {text}")]
     if not objective.takes_scores:
-        return check_objective(objective, module, _first(loaded, 2), loaded.train.labels[:2])
+        return check_objective(objective, module, few.inputs, few.labels)
     if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
         got = str(tuple(outputs.shape)) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         return [Problem("model", f"the net must return scores [inputs, classes], it returns {got}")]
     if outputs.shape[1] < loaded.classes:
         message = f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes"
         return [Problem("model", message)]
-    return check_objective(objective, module, _first(loaded, 2), loaded.train.labels[:2])
+    return check_objective(objective, module, few.inputs, few.labels)
 
 
 def provenance(prepared: Prepared) -> dict[str, Any]:

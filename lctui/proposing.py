@@ -29,7 +29,7 @@ def new_scheme(model: str, data: str, to: Path | None, settings: dict[str, Any],
 
     name = _name(model)
     file = to if to is not None else Path(f"{name}.json")
-    _require_new(file)
+    require_new(file)
     raw = {"name": name, "model": {"factory": model}, "data": {"name": data}, "compress": []}
     raw, scheme = parse_changed(raw, settings, str(file))
     tasks = propose(_net_of(scheme, home, str(file)))
@@ -40,7 +40,7 @@ def new_scheme(model: str, data: str, to: Path | None, settings: dict[str, Any],
         if "objective" in raw:
             raw["objective"] = scheme.objective.model_dump()
     with file.open("x") as out:
-        out.write(_text({**raw, "compress": raw["compress"] or tasks}))
+        out.write(scheme_text({**raw, "compress": raw["compress"] or tasks}))
     return file
 
 
@@ -48,7 +48,8 @@ def _name(model: str) -> str:
     return re.sub(r"\W+", "-", model.rpartition(":")[2]).strip("-") or "scheme"
 
 
-def _require_new(file: Path) -> None:
+def require_new(file: Path) -> None:
+    """Raises BadInput unless the file can be made: it is not there, and its folder is."""
     if file.exists():
         raise BadInput.one(str(file), "", "is there already, and is not written over; --to FILE names another")
     if not file.absolute().parent.is_dir():
@@ -70,7 +71,7 @@ def _net_of(scheme: Scheme, home: Path, source: str) -> NetInfo:
     return prepare(scheme, home, "cpu", source).info
 
 
-def _text(raw: dict[str, Any]) -> str:
+def scheme_text(raw: dict[str, Any]) -> str:
     """JSON with a line for every field, and for every task."""
     fields = []
     for name, value in raw.items():

@@ -18,9 +18,10 @@ from torch import Tensor
 from lctui import references
 from lctui.algorithm import LCProblem, size, task_c_step
 from lctui.compression.base import Compressed
-from lctui.data import Split
+from lctui.data_items import Split
+from lctui.data_streams import Unread
 from lctui.errors import BadInput, LctuiError
-from lctui.learning.evaluate import error_of
+from lctui.learning.evaluate import Data, error_of
 from lctui.learning.net import FlatNet
 from lctui.learning.resident import Resident
 from lctui.prepare import Prepared, prepare
@@ -79,7 +80,7 @@ class Session:
         self._solutions: OrderedDict[Any, _Solution] = OrderedDict()
 
     @property
-    def judged(self) -> tuple[str, Resident]:
+    def judged(self) -> tuple[str, Data]:
         """The split that choices are made by: its name and images."""
         validation = self.splits.validation
         return ("validation", validation) if len(validation) else ("train", self.splits.train)
@@ -96,16 +97,13 @@ class Session:
         if problems := check_scheme(scheme.model, scheme.data, tasks_by_place, self.info):
             raise BadInput(source, problems)
         reference, tasks = self.reference(), resolved_tasks(scheme, self.info)
-        solutions = [self._solved(reference.net, task, scheme.lc.mu.at(0)) for task in tasks]
         scratch = reference.scratch
         scratch.w.copy_(reference.net.w)
-        for task, solution in zip(tasks, solutions, strict=True):
-            for name, weights in zip(task.tensors, solution.weights, strict=True):
-                scratch.view(scratch.w, name).copy_(weights)
+        thetas = [self.compress(task, scheme.lc.mu.at(0)) for task in tasks]
         split, images = self.judged
         error = error_of(scratch.module, images, self.splits.objective)
         problem = LCProblem(reference.net, self.info, tasks, self.splits, scheme)
-        sizes = size(problem, [solution.theta for solution in solutions])
+        sizes = size(problem, thetas)
         return {
             "error_pct": error,
             "metric": scheme.objective.measure.name,
@@ -116,6 +114,14 @@ class Session:
             **sizes,
             "seconds": time.perf_counter() - started,
         }
+
+    def compress(self, task: ResolvedTask, mu: float) -> Compressed:
+        """Puts a task's first C step into the reference's scratch net; returns its Θ."""
+        reference = self.reference()
+        solution = self._solved(reference.net, task, mu)
+        for name, weights in zip(task.tensors, solution.weights, strict=True):
+            reference.scratch.view(reference.scratch.w, name).copy_(weights)
+        return solution.theta
 
     def reference(self) -> _Reference:
         """The trained reference, from the store or from the file of weights that the scheme names.
@@ -168,16 +174,25 @@ class Sessions:
         return self._kept[key]
 
     def direct(self, scheme: Scheme, source: str) -> dict[str, Any]:
-        """`Session.direct`, without loading any data for a scheme whose reference nobody has trained."""
+        """`Session.direct`; raises as `ready` does."""
+        return self.ready(scheme, source).direct(scheme, source)
+
+    def ready(self, scheme: Scheme, source: str) -> Session:
+        """The session of a scheme; no data are loaded for one whose reference nobody has trained.
+
+        Raises:
+            BadInput: the net or the data cannot be had.
+            NoReference: there is none, and so nothing to compress.
+        """
         if scheme.model.weights is None and not references.may_exist(scheme, self.home):
             raise NoReference
-        return self.get(scheme, source).direct(scheme, source)
+        return self.get(scheme, source)
 
 
-def _few(train: Split, prepared: Prepared) -> Resident:
+def _few(train: Split | Unread, prepared: Prepared) -> Resident:
     """The first training images, copied, so that the others, most of all data, need not stay in memory."""
-    inputs, labels = train.inputs[:TRAIN_IMAGES].clone(), train.labels[:TRAIN_IMAGES].clone()
-    return Resident(inputs, labels, prepared.device, channels_last=prepared.splits.train.is_image)
+    few = train.first(TRAIN_IMAGES)
+    return Resident(few.inputs, few.labels, prepared.device, channels_last=prepared.splits.train.is_image)
 
 
 def _stamp(file: str | None) -> tuple[int, int] | None:

@@ -70,8 +70,8 @@ class Cli:
     def __call__(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Runs it to its end."""
         command = [sys.executable, "-m", "lctui", *map(str, arguments)]
-        options = {"env": self.env, "cwd": self.home.parent} | options
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+        options = {"env": self.env, "cwd": self.home.parent, "timeout": 120} | options
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
     def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
         """Starts it."""

@@ -21,6 +21,7 @@ from lctui.errors import BadInput
 from lctui.runs import atomic
 from lctui.scheme import Data, Scheme
 from tests.conftest import TINY, Cli, tiny, without_times
+from tests.runs.children import HOLD, child
 from tests.test_data import folder, no_network, tiny_idx_files
 
 __all__ = ["folder", "no_network"]
@@ -274,3 +275,16 @@ def test_reading_names_no_file_that_the_cache_does_not_watch(folder: Path, monke
     monkeypatch.setattr(Path, "open", lambda file, *mode: (opened.append(file), opening(file, *mode))[1])
     data_sources.read("mnist", home=Path("no-home"))
     assert sorted(opened) == sorted(data_sources.input_files.data_files("mnist", Path("no-home")))
+
+
+def test_who_stands_still_while_it_writes_into_the_cache_holds_up_no_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_cache, "PATIENCE_SECONDS", 0.01)
+    entry, new = place(tmp_path / "home"), made()
+    entry.file.parent.mkdir(parents=True)
+    with child(HOLD, entry.file.parent.with_suffix(".lock")):
+        entry.save(new)
+        assert entry.load() is None
+    entry.save(new)
+    assert entry.load() is not None

@@ -219,7 +219,7 @@ def test_bad_questions_get_one_line_and_the_next_one_an_answer(looked_at_run: Ho
     assert asked.error("net", scheme=3) == "scheme.json: 3 must be an object"
     assert "no such run" in asked.error("confusion", run="zzzz")
     assert "must be from 1 to" in asked.error("weights", run=run_id, bins=0)
-    assert "'bogus' must be one of: net, direct, confusion, weights" in asked.error("bogus")
+    assert "'bogus' must be one of: net, direct, suggest, confusion, weights" in asked.error("bogus")
     for junk in (b"{", b"[]", b"\xff", b"[" * 100_000, b'"\\u001b[31m"'):
         reply = json.loads(asked.say(junk))
         assert reply["id"] is None and reply["error"].isprintable()

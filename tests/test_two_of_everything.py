@@ -24,7 +24,6 @@ from tests.runs.children import HOLD, child, until
 from tests.runs.forked import Forked
 
 FOLDERS = Path(__file__).parent / "folders"
-CHECKPOINT = "*/runs/*/.checkpoint.*"
 LONGER = SCHEME | {"l_step": {"epochs": 40, "batch_size": 8, "lr": 0.05}}
 
 
@@ -68,7 +67,7 @@ def runs_of(process: Forked) -> list[dict[str, Any]]:
 def test_two_that_run_one_study_train_each_run_once(here: Path, home: Path) -> None:
     rows = [{"name": "a"}, {"name": "b", "set": {"seed": 5, "l_step.epochs": 1}}]
     path = write(here, "study.json", STUDY | {"base": LONGER, "variants": rows})
-    first = Forked(here, home, "--run", path, stands_at=CHECKPOINT)
+    first = Forked(here, home, "--run", path, stands_at="epoch")
     with first.held():
         second, third = Forked(here, home, "--run", path), Forked(here, home, "--run", path)
         waiting = "waits for another lctui that runs this study\n"
@@ -92,7 +91,7 @@ def test_two_that_run_one_study_train_each_run_once(here: Path, home: Path) -> N
 def test_a_run_that_another_study_is_at_is_waited_for_and_reused(here: Path, home: Path) -> None:
     mine = write(here, "mine.json", STUDY | {"study": "mine", "base": LONGER})
     theirs = write(here, "theirs.json", STUDY | {"study": "theirs", "base": LONGER, "variants": [{"name": "x"}]})
-    first = Forked(here, home, "--run", mine, stands_at=CHECKPOINT)
+    first = Forked(here, home, "--run", mine, stands_at="epoch")
     with first.held():
         second = Forked(here, home, "--run", theirs)
         (run,) = Store(home).folders()
@@ -107,8 +106,8 @@ def test_two_workers_on_one_run(here: Path, home: Path) -> None:
     run = Run(home / "runs" / "half")
     whole = next(run for run in Store(home).folders() if run.status() == "finished")
     arguments = (run.folder, "--home", home, "--device", "cpu")
-    first = Forked(here, home, *arguments, worker=True)
-    until(lambda: run.status() == "running")
+    first = Forked(here, home, *arguments, worker=True, stands_at="epoch")
+    assert run.status() == "running"
     with first.held():
         second = Forked(here, home, *arguments, worker=True)
         assert (second.ended(), second.errors()) == (2, "half: is running already\n")
@@ -123,7 +122,7 @@ def test_two_workers_on_one_run(here: Path, home: Path) -> None:
 def test_a_reference_that_two_share_is_taken_over_from_whom_is_killed(here: Path, home: Path) -> None:
     raw = LONGER | {"reference": {"epochs": 80, "batch_size": 8, "lr": 0.05}, "l_step": SCHEME["l_step"]}
     a, b = ({"name": name, "compress": raw["compress"][place : place + 1]} for place, name in enumerate("ab"))
-    first = Forked(here, home, "--run", write(here, "a.json", raw | a), stands_at="*/references/*/.checkpoint.*")
+    first = Forked(here, home, "--run", write(here, "a.json", raw | a), stands_at="reference_epoch")
     with first.held():
         second = Forked(here, home, "--run", write(here, "b.json", raw | b))
         until(lambda: is_in(home, "waiting"))

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lctui import data, models
 from lctui.bench.rounds import Say, take_turns
+from lctui.data_items import Split
 from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.gradients import Autograd
@@ -72,6 +73,7 @@ class Images:
             block = Data(name="mnist_sample", validation=0.0)
         loaded = data.load(block, seed=0, home=home)
         train = loaded.train
+        assert isinstance(train, Split)  # built-in data are never streamed
         return cls(block.name, train.inputs[:MOST_IMAGES], train.labels[:MOST_IMAGES], loaded.classes)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lctui.bench.c_steps import measure_c_steps
 from lctui.bench.l_step import BATCH_SIZE, Images, measure_l_step
+from lctui.bench.large_net import measure_large_net
 from lctui.bench.rounds import Say
 from lctui.prepare import device_name, pick_device
 
@@ -18,7 +19,7 @@ NETS = ("lenet5", "lenet300")
 
 
 def measure(home: Path, device: str, rounds: int, parts: tuple[str, ...], say: Say) -> dict[str, Any]:
-    """Measures the parts asked for, of "l_step" and "c_step"; JSON-ready, from medians of the rounds."""
+    """Measures the parts asked for, of "l_step", "c_step" and "large_net"; JSON-ready, from medians of the rounds."""
     where = pick_device(device)
     report: dict[str, Any] = {
         "device": str(where),
@@ -33,6 +34,8 @@ def measure(home: Path, device: str, rounds: int, parts: tuple[str, ...], say: S
         report["l_step"] = [row for net in NETS for row in measure_l_step(net, images, where, rounds, say)]
     if "c_step" in parts:
         report["c_step"] = measure_c_steps(where, rounds, say)
+    if "large_net" in parts:
+        report["large_net"] = measure_large_net(where, rounds, say)
     return report
 
 
@@ -52,10 +55,12 @@ def bench_table(report: dict[str, Any]) -> Group:
                 f"{row['flops_per_second'] / 1e9:,.0f}",
                 f"{100 * row['share_of_matmul_rate']:.0f} %",
             )
-    if "c_step" in report:
-        title = f"C steps: {report['c_step'][0]['n']:,} weights; {machine}"
+    for part, what in (("c_step", "C steps"), ("large_net", "C steps of a whole ResNet-50")):
+        if part not in report:
+            continue
+        title = f"{what}: {report[part][0]['n']:,} weights; {machine}"
         tables.append(_table(title, ("compression", "library", "ms", "library's ms", "× library")))
-        for row in report["c_step"]:
+        for row in report[part]:
             theirs = (f"{1e3 * row['library_seconds']:,.1f}", f"{row['ratio']:.1f}") if "library" in row else ("", "")
             tables[-1].add_row(row["what"], row.get("library", ""), f"{1e3 * row['seconds']:,.1f}", *theirs)
     return Group(*tables)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
+from lctui.compression.deltas import add_up
 from lctui.compression.low_rank import LowRankFactors, improved, rank_price
 from lctui.scheme.compressions import Block, LowRank, Prune
 
@@ -70,14 +71,6 @@ class Additive(Compressed):
             groups[int(number)][rest] = tensor
         members = tuple(restore(one, shapes, own, dtype, listed) for one, own in zip(how, groups, strict=True))
         return cls(how=how, shapes=shapes, dtype=dtype, listed=listed, members=members)
-
-
-def add_up(deltas: Sequence[Tensor]) -> Tensor:
-    """Σ_j Δ_j: [N], float64, added in order."""
-    total = deltas[0].double()
-    for delta in deltas[1:]:
-        total = total + delta.double()
-    return total
 
 
 def add(

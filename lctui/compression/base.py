@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 from lctui.compression import coded_indices, coded_positions
+from lctui.compression.deltas import Shape, theta_dtype
 from lctui.compression.gaps import gap_bits
 from lctui.compression.range_coder import Bytes
 from lctui.scheme.storage import FLOAT_BITS, coded_bits, index_bits
 
-Shape = tuple[int, ...]
+__all__ = ["Code", "Compressed", "Part", "Shape", "Target", "theta_dtype"]
+
 Code = Literal["float", "index", "gaps", "mask", "positions", "indices"]
 
 
@@ -178,8 +180,3 @@ class Compressed(ABC):
         """Δ(Θ), shaped as v came in: a tensor, or a list of tensors for a joint task."""
         tensors = self.pieces(self.flat().to(self.dtype))
         return tensors if self.listed else tensors[0]
-
-
-def theta_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of Θ's numbers for weights of the given dtype: float32, or float64 to keep what a caller has."""
-    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, theta_dtype
+from lctui.compression.deltas import given_entries, look_up, scaled_entries
 from lctui.scheme.compressions import (
     QuantizeAdaptive,
     QuantizeBinary,
@@ -83,11 +84,6 @@ def _exceeded(v: Tensor, limits: Tensor, dtype: torch.dtype) -> Tensor:
     return found
 
 
-def look_up(entries: Tensor, indices: Tensor) -> Tensor:
-    """c_{zᵢ}: [N]."""
-    return entries[indices.to(torch.int64)]
-
-
 class _Quantized(Compressed):
     indices: Tensor
 
@@ -147,9 +143,7 @@ class GivenCodebook(_Quantized):
 
     def codebook(self) -> Tensor:
         """a·c: [k], in the order of the indices."""
-        dtype = theta_dtype(self.dtype)
-        entries = torch.tensor(entries_of(self.how), dtype=torch.float64, device=self.indices.device).to(dtype)
-        return entries if self.scale is None else entries * self.scale
+        return scaled_entries(entries_of(self.how), self.scale, self.dtype, self.indices.device)
 
     def flat(self) -> Tensor:
         return look_up(self.codebook(), self.indices)
@@ -186,11 +180,4 @@ class GivenCodebook(_Quantized):
 
 def entries_of(how: Given) -> tuple[float, ...]:
     """The codebook's entries before scaling, in the order that indices refer to."""
-    if isinstance(how, QuantizeFixed):
-        return how.values
-    if isinstance(how, QuantizeBinary):
-        return (-1.0, 1.0)
-    if isinstance(how, QuantizeTernary):
-        return (-1.0, 0.0, 1.0)
-    powers = [2.0**-i for i in range(how.c + 1)]
-    return (*(-power for power in powers), 0.0, *reversed(powers))
+    return given_entries(how.codebook, getattr(how, "values", ()), getattr(how, "c", 0))

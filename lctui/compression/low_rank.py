@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
+from lctui.compression.deltas import moves, product
 from lctui.compression.low_rank_leading import Wanted, leading
 from lctui.scheme.compressions import LowRank
 from lctui.scheme.net import matrix_shape
@@ -36,8 +37,7 @@ class LowRankFactors(Compressed):
         return self.u.shape[1]
 
     def flat(self) -> Tensor:
-        product = outer_sum(self.u, self.z).to(theta_dtype(self.dtype))
-        return from_matrix(product, self.shapes[0], self.how.conv_scheme).reshape(-1)
+        return product(self.u, self.z, self.shapes[0], self.how.conv_scheme, self.dtype)
 
     @property
     def parameters(self) -> int:
@@ -187,43 +187,15 @@ def gram_matrix(wide: Tensor) -> Tensor:
     return gram
 
 
-def outer_sum(u: Tensor, z: Tensor) -> Tensor:
-    """U Zᵀ: [m, n], float64, the same bits on every machine.
-
-    Products of two float32 are exact in float64, and the sum over ranks runs in a fixed order; a matrix product would
-    order it as the device likes.
-    """
-    total = u.new_zeros((u.shape[0], z.shape[0]), dtype=torch.float64)
-    for left, right in zip(u.double().mT.contiguous(), z.double().mT.contiguous(), strict=True):
-        if u.dtype == torch.float64:
-            total += left[:, None] * right
-        else:
-            # In one pass, be it fused into one rounding or not: an exact product is not rounded anyway.
-            total.addcmul_(left[:, None], right)
-    return total
-
-
 def to_matrix(weight: Tensor, conv_scheme: str) -> Tensor:
     """A weight as a matrix [m, n]: n × c·h·w, or for scheme_2 n·h × c·w."""
-    moved = weight.movedim(-2, 1) if _moves(weight.dim(), conv_scheme) else weight
+    moved = weight.movedim(-2, 1) if moves(weight.dim(), conv_scheme) else weight
     return moved.reshape(matrix_shape(tuple(weight.shape), conv_scheme))
-
-
-def from_matrix(matrix: Tensor, shape: Shape, conv_scheme: str) -> Tensor:
-    """The inverse of `to_matrix`."""
-    if not _moves(len(shape), conv_scheme):
-        return matrix.reshape(shape)
-    moved = (shape[0], shape[-2], *shape[1:-2], shape[-1])
-    return matrix.reshape(moved).movedim(1, -2)
 
 
 def factor_dtype(how: LowRank, dtype: torch.dtype) -> torch.dtype:
     """What the factors are stored in."""
     return torch.float16 if how.bits == 16 else theta_dtype(dtype)
-
-
-def _moves(dims: int, conv_scheme: str) -> bool:
-    return conv_scheme == "scheme_2" and dims >= 4
 
 
 def _single(shapes: tuple[Shape, ...]) -> Shape:

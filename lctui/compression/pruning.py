@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
+from lctui.compression.deltas import sparse
 from lctui.compression.order import kth_largest
 from lctui.scheme.compressions import Prune
 
@@ -30,7 +31,7 @@ class Pruned(Compressed):
     positions: Tensor
 
     def flat(self) -> Tensor:
-        return self.values.new_zeros(self.n).index_copy(0, self.positions, self.values)
+        return sparse(self.positions, self.values, self.n)
 
     @property
     def parameters(self) -> int:

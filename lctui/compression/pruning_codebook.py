@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
-from lctui.compression.codebooks import look_up, nearest
+from lctui.compression.codebooks import nearest
+from lctui.compression.deltas import look_up, sparse
 from lctui.compression.kmeans import codebook_of_sorted
 from lctui.compression.kmeans_sums import Floats
 from lctui.compression.order import ascending
@@ -37,8 +38,7 @@ class PrunedCodebook(Compressed):
     codebook: Tensor
 
     def flat(self) -> Tensor:
-        zeros = self.codebook.new_zeros(self.n)
-        return zeros.index_copy(0, self.positions, look_up(self.codebook, self.indices))
+        return sparse(self.positions, look_up(self.codebook, self.indices), self.n)
 
     @property
     def parameters(self) -> int:

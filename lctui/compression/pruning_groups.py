@@ -13,16 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from lctui.compression import fields
 from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
+from lctui.compression.deltas import binomials, exists, group, group_sizes, kept_groups, n_of_m, rows_and_columns, slots
 from lctui.compression.pruning import kept, largest, nonzeros
 from lctui.scheme.compressions import PruneNM, PruneStructured
 from lctui.scheme.storage import n_m_bits, structured_bits
-
-TABLE = 1 << 12
-"""Patterns of at most so many kinds are decoded once a kind."""
 
 
 class _Grouped(Compressed):
@@ -53,8 +50,7 @@ class PrunedStructured(_Grouped):
     values: Tensor
 
     def flat(self) -> Tensor:
-        where = self.kept.repeat_interleave(group_sizes(self.shapes, self.kept.device))
-        return self.values.new_zeros(self.n).masked_scatter(where, self.values)
+        return kept_groups(self.kept, self.values, self.shapes)
 
     @property
     def bits(self) -> int:
@@ -80,13 +76,6 @@ class PrunedStructured(_Grouped):
         sizes = group_sizes(shapes, mask.device)
         values = fields.floats(tensors, "values", (int(sizes[mask].sum()),), theta_dtype(dtype))
         return cls(how=how, shapes=shapes, dtype=dtype, listed=listed, kept=mask, values=values)
-
-
-def group_sizes(shapes: tuple[Shape, ...], device: torch.device) -> Tensor:
-    """Weights in each group of the task: [groups]."""
-    counts = [shape[0] if shape else 1 for shape in shapes]
-    sizes = [math.prod(shape[1:]) for shape in shapes]
-    return torch.tensor(sizes, device=device).repeat_interleave(torch.tensor(counts, device=device))
 
 
 def prune_structured(how: PruneStructured, target: Target, v: Tensor) -> PrunedStructured:
@@ -124,8 +113,7 @@ class PrunedNM(_Grouped):
     values: Tensor
 
     def flat(self) -> Tensor:
-        where = slots(self.patterns, self.how.n, self.how.m) & exists(self.shapes, self.how.m, self.values.device)
-        return ungroup(self.values.new_zeros(where.shape).masked_scatter(where, self.values), self.shapes)
+        return n_of_m(self.patterns, self.values, self.shapes, self.how.n, self.how.m)
 
     @property
     def bits(self) -> int:
@@ -171,63 +159,9 @@ def prune_n_m(how: PruneNM, target: Target, v: Tensor) -> PrunedNM:
     )
 
 
-def rows_and_columns(shape: Shape) -> tuple[int, int]:
-    """Outputs, and inputs of each; a vector is one output's inputs."""
-    return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, math.prod(shape))
-
-
-def group(flat: Tensor, shapes: tuple[Shape, ...], m: int) -> Tensor:
-    """[N] → [groups, m]: each output's inputs in groups of m, the last one filled up with zeros."""
-    pieces = flat.split([math.prod(shape) for shape in shapes])
-    matrices = [piece.reshape(rows_and_columns(shape)) for piece, shape in zip(pieces, shapes, strict=True)]
-    return torch.cat([pad(matrix, (0, -matrix.shape[1] % m)).reshape(-1, m) for matrix in matrices])
-
-
-def ungroup(grouped: Tensor, shapes: tuple[Shape, ...]) -> Tensor:
-    """[groups, m] → [N]: the inverse of `group`."""
-    m = grouped.shape[1]
-    sizes = [rows_and_columns(shape) for shape in shapes]
-    pieces = grouped.split([rows * -(-columns // m) for rows, columns in sizes])
-    return torch.cat(
-        [piece.reshape(rows, -1)[:, :columns].reshape(-1) for piece, (rows, columns) in zip(pieces, sizes, strict=True)]
-    )
-
-
-def exists(shapes: tuple[Shape, ...], m: int, device: torch.device) -> Tensor:
-    """Which slots of the groups are weights, not filling: [groups, m]."""
-    return group(torch.ones(sum(map(math.prod, shapes)), dtype=torch.bool, device=device), shapes, m)
-
-
-def _binomials(n: int, m: int, device: torch.device) -> Tensor:
-    """C(c, i) for c = 0..m−1 and i = 0..n: [m, n + 1]; all stay below 2⁶³ up to m = 64."""
-    return torch.tensor([[math.comb(c, i) for i in range(n + 1)] for c in range(m)], device=device)
-
-
 def pattern_numbers(where: Tensor, n: int) -> Tensor:
     """The combinatorial number Σ C(cᵢ, i) of the slots c₁ < … < cₙ of each group: [groups, m] → [groups]."""
     m = where.shape[1]
     order = where.cumsum(1)  # i of each chosen slot
-    terms = _binomials(n, m, where.device)[torch.arange(m, device=where.device), order]
+    terms = binomials(n, m, where.device)[torch.arange(m, device=where.device), order]
     return (terms * where).sum(1)
-
-
-def slots(patterns: Tensor, n: int, m: int) -> Tensor:
-    """The slots of each combinatorial number, largest first and greedily: [groups] → [groups, m]."""
-    if math.comb(m, n) <= min(TABLE, patterns.numel()):
-        every = torch.arange(math.comb(m, n), device=patterns.device)
-        return _greedy_slots(every, n, m)[patterns.to(torch.int64)]
-    return _greedy_slots(patterns, n, m)
-
-
-def _greedy_slots(patterns: Tensor, n: int, m: int) -> Tensor:
-    binomials = _binomials(n, m, patterns.device)
-    rest = patterns.to(torch.int64)
-    left = torch.full_like(rest, n)
-    chosen = torch.zeros((patterns.numel(), m), dtype=torch.bool, device=patterns.device)
-    for slot in reversed(range(m)):
-        term = binomials[slot][left]
-        take = (left > 0) & (rest >= term)
-        chosen[:, slot] = take
-        rest = rest - term * take
-        left = left - take.to(torch.int64)
-    return chosen

@@ -88,6 +88,16 @@ class Inspection:
         """
         return await self._ask("direct", scheme=scheme, source=str(source))
 
+    async def suggest(self, scheme: dict[str, Any], ratio: float, source: str | Path = "scheme.json") -> dict[str, Any]:
+        """Compressions for a scheme's layers that make its net `ratio` times smaller and harm it least: `tasks` as a
+        scheme has them, `compression_ratio`, `error_pct` of their direct compression.  Takes seconds to minutes.
+
+        Raises:
+            InspectionError: the ratio is out of reach, the scheme is wrong, or its reference has not been trained yet.
+            Superseded: by a newer call of this method.
+        """
+        return await self._ask("suggest", scheme=scheme, source=str(source), ratio=ratio)
+
     async def confusion(self, run_id: str, of: NetOf = "compressed") -> dict[str, Any]:
         """A finished run's `matrix`[true][predicted] over its test images, with `classes`, `split` and `error_pct`; of
         its compressed net, or of its reference.

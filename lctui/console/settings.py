@@ -7,11 +7,12 @@ unwritable file costs the memory, never the start.
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from lctui.errors import BadInput
 from lctui.runs import atomic
@@ -19,6 +20,9 @@ from lctui.runs.locks import Lock
 
 Sort = Literal["newest", "name", "error", "ratio"]
 SORTS: tuple[Sort, ...] = ("newest", "name", "error", "ratio")
+
+PATIENCE_SECONDS = 0.5
+"""Writing takes a thousandth of that; a console that was suspended in the middle of it would never end."""
 
 
 class Settings(BaseModel):
@@ -34,7 +38,7 @@ class Settings(BaseModel):
     """The run list's order."""
     log_y: bool = True
     """Plots of errors have a logarithmic axis."""
-    smoothing: float = 0.0
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
     """How much plots are smoothed, 0 to below 1."""
     pane: str = "errors"
     """The run view's pane in front."""
@@ -70,19 +74,33 @@ def load_settings() -> Settings:
 
 
 def save_settings(settings: Settings) -> None:
-    """Keeps what was changed here, beside what another console has changed; if the folder can be written to."""
+    """Keeps what was changed here, beside what another console has changed; if the folder can be written to.
+
+    While another console is at it, for longer than it takes, this one does not stand still: what was changed here is
+    kept with the next change, or at the end.
+    """
     path, changed = settings_file(), settings.changed()
     if not changed:
         return
     with contextlib.suppress(OSError, BadInput):
         path.parent.mkdir(parents=True, exist_ok=True)
         with Lock(path.with_name("settings.lock")) as lock:
-            lock.wait()
+            if not lock.wait_briefly(PATIENCE_SECONDS):
+                return
             atomic.sweep(path.parent, path.name)
             atomic.write_json(path, {**_kept(), **changed}, durable=False)
         settings.know()
 
 
 def _kept() -> dict[str, Any]:
+    """What the file says, as far as it can be written again: JSON knows no NaN, though files may have it."""
     kept = atomic.read_json(settings_file())
-    return kept if isinstance(kept, dict) else {}
+    return {name: value for name, value in kept.items() if _is_json(value)} if isinstance(kept, dict) else {}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True

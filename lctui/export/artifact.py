@@ -8,7 +8,6 @@ believes nothing: a file is either decompressed to exactly what was saved, or re
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,17 +22,17 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lctui.compression import coded_indices, coded_positions, restore
+from lctui.compression import restore
 from lctui.compression.base import Code, Compressed, Part
 from lctui.compression.gaps import gap_width
 from lctui.errors import BadInput
-from lctui.export import codes
+from lctui.export import codes, loader
 from lctui.runs import atomic, files
 from lctui.scheme.compressions import Block, Count, How, members, without_later
 from lctui.scheme.storage import index_bits
 from lctui.user_code import one_line
 
-VERSION = 2
+VERSION = loader.VERSION
 """The newest format; a file that needs nothing of it is written in the first, which older readers know."""
 MAX_VALUES = 2**33
 """More values than this in a decompressed net are taken for an attack, not for a net."""
@@ -45,7 +44,6 @@ MAX_FILE_BYTES = 1 << 36
 
 _FIELDS: dict[Code, int] = {"float": 2, "mask": 2, "positions": 2, "index": 3, "indices": 3, "gaps": 5}
 """How many fields of an entry its code has use for."""
-_KEY = "lctui"
 _MARK = "@"
 
 
@@ -121,8 +119,8 @@ def save(path: Path, tasks: Sequence[ArtifactTask], state: Mapping[str, Tensor])
     header: dict[str, Any] = {"version": version, "names": list(state), "hows": hows, "tasks": entries}
     optional = {"aliases": aliases, "mark": mark if mark != _MARK else ""}
     header |= {name: value for name, value in optional.items() if value}
-    header["digest"] = _digest(header, tensors)
-    return _write(path, tensors, {_KEY: _json(header)})
+    header["digest"] = loader.digest(header, tensors)
+    return _write(path, tensors, {loader.KEY: loader.as_json(header)})
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
@@ -150,7 +148,7 @@ def load_with_tasks(path: str | Path) -> tuple[dict[str, Tensor], list[ArtifactT
     try:
         raw = _read_header(content)
         tensors = load_tensors(content)
-        if raw.pop("digest", None) != _digest(raw, tensors):
+        if raw.pop("digest", None) != loader.digest(raw, tensors):
             raise ValueError("its checksum is wrong")
         header = _Header.model_validate(raw)
         _check_size(header, len(content))
@@ -255,17 +253,7 @@ def _decode(entry: _Entry, tensor: Tensor, task: _Task) -> Tensor:
     # Codes of zero bits cost no bytes: without a bound, their count could be anything.
     if entry.length > task.n or entry.size > MAX_VALUES**2:
         raise ValueError(f"{entry.length} coded values for {task.n} weights")
-    packed = tensor.numpy()
-    if entry.code == "mask":
-        return torch.from_numpy(codes.unpack_mask(packed, entry.length))
-    if entry.code == "index":
-        size = max(entry.size, 1)
-        return torch.from_numpy(codes.unpack_indices(packed, index_bits(size), entry.length, size))
-    if entry.code == "positions":
-        return torch.from_numpy(coded_positions.decode(packed, entry.length, task.shapes))
-    if entry.code == "indices":
-        return torch.from_numpy(coded_indices.decode(packed, entry.length, max(entry.size, 1)))
-    return torch.from_numpy(codes.decode_gaps(packed, entry.width, entry.symbols, entry.length, entry.size))
+    return loader.decoded(entry, tensor, task.shapes)
 
 
 def _dump(how: Any) -> Any:
@@ -287,20 +275,6 @@ def _trimmed(entry: _Entry) -> list[Any]:
     return list(entry[: _FIELDS[entry.code]])
 
 
-def _json(header: Mapping[str, Any]) -> str:
-    return json.dumps(header, separators=(",", ":"), ensure_ascii=False)
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of all that the file says, cut to 128 bits: damage to a weight breaks no rule that could tell."""
-    found = hashlib.sha256(_json(header).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        found.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()[:32]
-
-
 def _read_header(content: bytes) -> dict[str, Any]:
     """The metadata's JSON, once its version is one that this reader knows."""
     length = int.from_bytes(content[:8], "little")
@@ -309,7 +283,7 @@ def _read_header(content: bytes) -> dict[str, Any]:
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
     top = json.loads(content[8 : 8 + length])
-    text = top.get("__metadata__", {}).get(_KEY) if isinstance(top, dict) else None
+    text = top.get("__metadata__", {}).get(loader.KEY) if isinstance(top, dict) else None
     if text is None:
         raise _Refused("is no compressed artifact: its metadata lacks 'lctui'")
     header = json.loads(text)

@@ -1,7 +1,8 @@
 """A compressed net as a module that runs as cheaply as its compression promises.
 
-Owns turning low-rank layers into two real ones each.  The module computes what the dense net does, up to the rounding
-of float32; what cannot be made cheaper stays dense, with its compressed weights, and is said so.  Reads no run.
+Owns turning low-rank layers into two real ones each; `narrow` then removes what pruning left without an effect.  The
+module computes what the dense net does, up to the rounding of float32; what cannot be made cheaper stays dense, with
+its compressed weights, and is said so.  Reads no run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from lctui.compression.low_rank import LowRankFactors
 from lctui.export.artifact import ArtifactTask
+from lctui.export.narrow import narrow
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Deployed:
 def deployable(
     module: nn.Module, state: Mapping[str, Tensor], tasks: Sequence[ArtifactTask], example: Tensor
 ) -> Deployed:
-    """A copy of a net that holds the compressed weights, its low-rank layers as two layers each where that is cheaper.
+    """A copy of a net that holds the compressed weights: narrower, and low-rank layers as two where that is cheaper.
 
     Args:
         module: the net, in whatever state.
@@ -38,8 +40,10 @@ def deployable(
         example: inputs [n, …] that the net takes.
     """
     net = dense_net(module, state)
-    notes = _split_layers(net, tasks, example)
-    return Deployed(net, tuple(notes))
+    widths = narrow(net, example).widths if any(isinstance(each.theta, LowRankFactors) for each in tasks) else {}
+    notes = _split_layers(net, tasks, example, widths)
+    narrowed = narrow(net, example)
+    return Deployed(narrowed.module, (*notes, *narrowed.notes))
 
 
 def dense_net(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -49,8 +53,14 @@ def dense_net(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     return net.requires_grad_(False)
 
 
-def _split_layers(net: nn.Module, tasks: Sequence[ArtifactTask], example: Tensor) -> list[str]:
-    """Replaces layers of `net` by pairs; returns what to say of each layer of low rank."""
+def _split_layers(
+    net: nn.Module, tasks: Sequence[ArtifactTask], example: Tensor, widths: Mapping[str, tuple[int, int]]
+) -> list[str]:
+    """Replaces layers of `net` by pairs where that pays once layers are as wide as `widths` says.
+
+    Returns:
+        What to say of each layer of low rank.
+    """
     notes = []
     rows = _rows(net, example)
     owners = Counter(id(layer._parameters.get("weight")) for _, layer in net.named_modules(remove_duplicate=False))
@@ -64,7 +74,7 @@ def _split_layers(net: nn.Module, tasks: Sequence[ArtifactTask], example: Tensor
         if pair is None:
             notes.append(f"{name}: left dense: {type(layer).__name__} of rank {task.theta.rank} is not split")
             continue
-        before, after = _costs(layer, pair, rows.get(layer, (1, 1)))
+        before, after = _costs(layer, pair, rows.get(layer, (1, 1)), widths.get(name))
         if after >= before:
             notes.append(f"{name}: left dense: two layers of rank {task.theta.rank} would multiply no less")
             continue
@@ -158,14 +168,20 @@ def _rows(net: nn.Module, example: Tensor) -> dict[nn.Module, tuple[int, int]]:
     return found
 
 
-def _costs(layer: nn.Module, pair: tuple[nn.Module, nn.Module], rows: tuple[int, int]) -> tuple[int, int]:
-    """Multiplications of a layer and of its pair, per input and column of its output.
+def _costs(
+    layer: nn.Module, pair: tuple[nn.Module, nn.Module], rows: tuple[int, int], widths: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Multiplications of a layer and of its pair, per input and column of its output, with so many inputs and outputs.
 
     A strip along rows is computed for every row that goes in, all else for every row that comes out.
     """
-    before, first, second = (each.weight.numel() for each in (layer, *pair))  # type: ignore[operator]
+    weights: list[Tensor] = [each.weight for each in (layer, *pair)]  # type: ignore[misc]
+    inputs, outputs = widths or (weights[0].shape[1], weights[0].shape[0])
+    kernel, left, right = (weight[0, 0].numel() for weight in weights)
+    rank = len(weights[1])
     strip = isinstance(pair[1], nn.Conv2d) and pair[1].kernel_size != (1, 1)
-    return before * rows[1], first * rows[0 if strip else 1] + second * rows[1]
+    first = rank * inputs * left * rows[0 if strip else 1]
+    return outputs * inputs * kernel * rows[1], first + outputs * rank * right * rows[1]
 
 
 def _runs(net: nn.Module, example: Tensor) -> bool:

@@ -7,6 +7,7 @@ loads matplotlib, and only when there is something to draw.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from lctui.errors import BadInput, Problem, not_one_of, writing_to
@@ -18,11 +19,14 @@ from lctui.export.long import long_table
 from lctui.export.names import run_names
 from lctui.export.plots import DRAWN, Figure
 from lctui.export.tables import run_tables
+from lctui.runs.locks import alone_in
 from lctui.runs.store import Run
 
 TENSORBOARD = "tensorboard"
-DEPLOYED = ("torch", "safetensors")
+DEPLOYED = ("torch", "onnx", "safetensors", "packed")
 """What a run's net can be written as; `lctui.deploying` does it."""
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What it takes to write ONNX and to open it again: an extra of lctui's."""
 FORMATS = (*WRITERS, *DRAWN, TENSORBOARD, *DEPLOYED)
 
 
@@ -37,7 +41,7 @@ def export_runs(
     """Writes tables, figures and event files of some runs into a folder, over older ones; returns the files.
 
     Without `plots`, all that can be drawn are.  `insides` answers what only the net itself can tell; `note` is told
-    what is left out although it was to be expected.
+    what is left out although it was to be expected.  Two exports into one folder write one after the other.
 
     Raises:
         BadInput: a format or plot is unknown, there is nothing to draw, or the folder cannot be written to.
@@ -50,12 +54,13 @@ def export_runs(
     written = [name for name in formats if name in WRITERS]
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        paths = _write(runs, folder, written) + draw_figures(shown.figures, folder, drawn)
-        return paths + (_write_events(runs, folder / TENSORBOARD) if TENSORBOARD in formats else [])
+        with alone_in(folder, note):
+            paths = _write(runs, folder, written) + draw_figures(shown.figures, folder, drawn)
+            return paths + (_write_events(runs, folder / TENSORBOARD) if TENSORBOARD in formats else [])
 
 
 def require_formats(formats: Sequence[str], plots: Sequence[str]) -> None:
-    """Raises BadInput if a format or a plot is unknown, or a plot without a format to draw it in."""
+    """Raises BadInput if a format or a plot is unknown or lacks a package, or a plot has no format to draw it in."""
     for option, names, known in (("--format", formats, FORMATS), ("--plot", plots, PLOTS)):
         for name in names:
             if name not in known:
@@ -63,6 +68,9 @@ def require_formats(formats: Sequence[str], plots: Sequence[str]) -> None:
     if plots and not any(name in DRAWN for name in formats):
         message = f"needs --format {' or '.join(DRAWN)} (or both), got {','.join(formats)}"
         raise BadInput.one("", "--plot", message)
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None] if "onnx" in formats else []
+    if missing:
+        raise BadInput.one("", "--format", f"onnx needs {', '.join(missing)}: pip install 'lctui[onnx]'")
 
 
 def _figures(

@@ -7,7 +7,7 @@ and a figure of all rows; drawing loads matplotlib, and only when figures are as
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from lctui.export.study_numbers import Measured
 from lctui.export.study_report import Report, Shown
 from lctui.export.study_tables import PROGRAMS, Both
 from lctui.runs import atomic
+from lctui.runs.locks import alone_in
 from lctui.runs.study_runs import StudyRuns
 from lctui.scheme.layout import Layout, LayoutFigure, LayoutTable, chosen, require_rows
 
@@ -36,11 +37,16 @@ Rows = Sequence[Measured]
 
 
 def export_study(
-    study: StudyRuns, insides: Insides, folder: Path, formats: Sequence[str] = STUDY_FORMATS
+    study: StudyRuns,
+    insides: Insides,
+    folder: Path,
+    formats: Sequence[str] = STUDY_FORMATS,
+    note: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Writes a study's tables, figures and report into a folder, over older ones; returns the files.
 
-    `insides` answers what only the nets themselves can tell.
+    `insides` answers what only the nets themselves can tell.  Two exports into one folder write one after the other;
+    `note` is told of the waiting.
 
     `report.md`, `runs.csv` and `runs.json` are always among them, and under `runs/` what each run has said: the folder
     is a home that `lctui ls --home` and the console can look at, without nets.
@@ -64,7 +70,8 @@ def export_study(
     drawn = [name for name in DRAWN if name in formats]
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return _Writing(study, layout, rows, answers, folder).all(list(dict.fromkeys(formats)), drawn)
+        with alone_in(folder, note):
+            return _Writing(study, layout, rows, answers, folder).all(list(dict.fromkeys(formats)), drawn)
 
 
 def _default_layout(study: StudyRuns) -> Layout:

@@ -109,6 +109,11 @@ class Display:
             self.tasks[name] = None
             self.say(f"downloading {name}" + (f" ({size_of(8 * total)})" if total else ""))
 
+    def trial(self, done: int, total: int) -> None:
+        """So many of the compressions that are tried on a net's layers have been."""
+        if self.live is not None:
+            self._move("trying", done, total, f"{done}/{total} compressions")
+
     def progress(self, progress: Progress) -> None:
         """Moves the bar of the phase under way."""
         if self.live is None:

@@ -43,7 +43,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="LIST",
-        help="csv, json, md, tex: tables; png, svg: plots; tensorboard; torch, safetensors: the net to deploy.",
+        help="csv, json, md, tex: tables; png, svg: plots; tensorboard; torch, onnx, safetensors, packed: the net.",
     ),
 ]
 Plots = Annotated[

@@ -122,6 +122,24 @@ def _inflated(layers: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def suggestion_table(report: dict[str, Any]) -> Group:
+    """What is suggested for each layer, how much that alone raises the loss, and what all of it comes to."""
+    columns = {"layers": 0, "suggested": 0, "size": 1, "ratio": 1, "loss alone": 1}
+    table = _table("", columns)
+    for row in report["layers"]:
+        how = row["how"] if isinstance(row["how"], list) else [row["how"]] if row["how"] else []
+        words = " + ".join(" ".join(str(v) if k == "type" else f"{k}={v}" for k, v in each.items()) for each in how)
+        size, ratio = size_of(row["compressed_bits"]), times(row["reference_bits"] / row["compressed_bits"])
+        rise = f"+{row['loss_rise']:.2g}" if row["loss_rise"] >= 5e-5 else "+0"
+        table.add_row(Text(", ".join(row["layers"])), Text(words or "–"), size, ratio, rise)
+    measure = Measure(report["metric"])
+    said = (
+        f"{report['compression_ratio']:.2f}×, direct compression {measure.said(report['error_pct'])} {report['split']}"
+    )
+    whole = Text(f"{said} (reference {measure.said(report['reference_error_pct'])})", style="bold")
+    return Group(table, whole, Text(report["file"]))
+
+
 def study_check_table(name: str, reports: list[dict[str, Any]], search: list[dict[str, Any]]) -> Group:
     """A study's runs and their predicted sizes; what is tried before them."""
     table = _table(f"{name}: {len(reports)} runs", {"run": 0, "size": 1, "ratio": 1})

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lctui.learning.augment import Augmenting
 from lctui.learning.descent import Descent
 from lctui.learning.resident import Resident
 from lctui.memory import is_out_of_memory
@@ -34,19 +35,23 @@ class CapturedBatches:
     To be used with the data's device as the current one.
     """
 
-    def __init__(self, descent: Descent, data: Resident, modules: Sequence[nn.Module]) -> None:
+    def __init__(
+        self, descent: Descent, data: Resident, modules: Sequence[nn.Module], augmenting: Augmenting | None = None
+    ) -> None:
         """`modules` are those whose statistics training changes."""
-        self.descent, self.data, self.modules = descent, data, modules
-        self.order = torch.zeros(len(data), dtype=torch.int64, device=data.labels.device)
-        self.place = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+        self.descent, self.data, self.modules, self.augmenting = descent, data, modules, augmenting
+        self.order = torch.zeros(len(data), dtype=torch.int64, device=data.device)
+        self.place = torch.zeros((), dtype=torch.int64, device=data.device)
         self.graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self.captures = True
         self.launched: deque[torch.cuda.Event] = deque()
 
-    def begin(self, order: Tensor, place: int) -> None:
+    def begin(self, order: Tensor, place: int, seed: int) -> None:
         """A new epoch, from a place in its order."""
         self.order.copy_(order)
         self.place.fill_(place)
+        if self.augmenting is not None:
+            self.augmenting.begin(seed)
 
     def batch(self, size: int) -> None:
         """The next `size` inputs; returns before they are done, but not long before."""
@@ -69,7 +74,10 @@ class CapturedBatches:
 
     def _batch(self, size: int) -> None:
         index = self.order[self.place + torch.arange(size, device=self.order.device)]
-        self.descent.batch(*self.data.batch(index))
+        inputs, labels = self.data.batch(index)
+        if self.augmenting is not None:
+            inputs = self.augmenting.batch(inputs, index)
+        self.descent.batch(inputs, labels)
         self.place += size
 
     def _capture(self, key: tuple[int, bool]) -> None:

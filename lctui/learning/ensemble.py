@@ -91,7 +91,7 @@ class _Stack:
         inputs, labels = lead.data.batch(torch.arange(size, device=w.device))
         gradient = stacked_gradient(lead.net, w, grad, inputs, labels, lead.kind, lead.loss)
         self.descent = Descent(w, grad, gradient, lead.net.trainable, lead.settings)
-        self.batches = batches_of(self.descent, lead.data, [])
+        self.batches = batches_of(self.descent, lead.data, [], lead.augment)
 
     def holds(self, trainers: list[Trainer]) -> bool:
         """Can these train here?"""
@@ -128,4 +128,4 @@ def _batches(trainer: Trainer) -> tuple[Any, ...]:
 
 def _asked(trainer: Trainer) -> tuple[Any, ...]:
     """What a trainer computes of a batch."""
-    return trainer.settings, trainer.kind, trainer.loss
+    return trainer.settings, trainer.kind, trainer.loss, trainer.augment

@@ -12,10 +12,15 @@ import torch
 from torch import nn
 
 from lctui.errors import Diverged
+from lctui.learning.augment import Augment
 from lctui.learning.objective import CLASSIFICATION, Objective, summed
 from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
+from lctui.learning.streamed import Streamed
 from lctui.memory import memory_for
+
+Data = Resident | Streamed
+"""A split on a device: all of it, or read as it is needed."""
 
 NUMBERS_ON_CPU = 400_000
 """Numbers in the inputs at once: what they become inside a small net stays in the processor's cache."""
@@ -27,10 +32,12 @@ LEAST_BATCH = 64
 class Splits:
     """The three splits on a device, and what is asked of a net on them; validation may be empty."""
 
-    train: Resident
-    validation: Resident
-    test: Resident
+    train: Data
+    validation: Data
+    test: Data
     objective: Objective = CLASSIFICATION
+    augment: Augment | None = None
+    """What happens to training images; evaluation knows nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def evaluate(module: nn.Module, splits: Splits) -> Errors:
 
 
 @torch.inference_mode()
-def error_of(module: nn.Module, data: Resident, objective: Objective = CLASSIFICATION) -> float | None:
+def error_of(module: nn.Module, data: Data, objective: Objective = CLASSIFICATION) -> float | None:
     """The mean of the metric over the data; of a classifier 100 · wrong / n, top-1 error in percent; None without data.
 
     Raises:
@@ -65,7 +72,7 @@ def error_of(module: nn.Module, data: Resident, objective: Objective = CLASSIFIC
     if len(data) == 0:
         return None
     module.eval()
-    total = torch.zeros((), dtype=torch.float64, device=data.labels.device)  # exact for counts
+    total = torch.zeros((), dtype=torch.float64, device=data.device)  # exact for counts
     with tensor_cores("float32"):
         for inputs, labels in data.in_order(batch_size(data)):
             total += summed(objective.metric, module(inputs), labels)
@@ -76,7 +83,7 @@ def error_of(module: nn.Module, data: Resident, objective: Objective = CLASSIFIC
     return mean
 
 
-def batch_size(data: Resident) -> int:
+def batch_size(data: Data) -> int:
     """Inputs to evaluate at once."""
-    numbers = NUMBERS_ON_GPU if data.labels.is_cuda else NUMBERS_ON_CPU
+    numbers = NUMBERS_ON_GPU if data.device.type == "cuda" else NUMBERS_ON_CPU
     return max(LEAST_BATCH, numbers // max(math.prod(data.shape), 1))

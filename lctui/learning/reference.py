@@ -51,8 +51,16 @@ def train_reference(
         options.batch_size, options.momentum, options.nesterov, options.weight_decay, scheme.precision
     )
     with memory_for("for training the reference", REFERENCE_ADVICE):
-        minimised = splits.objective.loss
-        trainer = Trainer(net, splits.train, settings, scheme.seed, stop=stop, on_batch=on_batch, loss=minimised)
+        trainer = Trainer(
+            net,
+            splits.train,
+            settings,
+            scheme.seed,
+            stop=stop,
+            on_batch=on_batch,
+            loss=splits.objective.loss,
+            augment=splits.augment,
+        )
     trainer.begin(("reference",), state.position, state.momentum)
     state.momentum = trainer.momentum
     while trainer.position.epoch < options.epochs:

@@ -21,7 +21,7 @@ class Resident:
 
         `channels_last` is for images only; a net that views its activations as if they were contiguous needs False.
         """
-        self.shape = tuple(inputs.shape[1:])
+        self.shape, self.device = tuple(inputs.shape[1:]), device
         self.is_image = inputs.dim() == 4 and channels_last
         rows = inputs.permute(0, 2, 3, 1) if self.is_image else inputs
         self.rows = rows.reshape(len(inputs), math.prod(self.shape)).contiguous().to(device)  # [n, h·w·c]
@@ -44,3 +44,8 @@ class Resident:
             return rows.view(len(rows), *self.shape)
         channels, height, width = self.shape
         return rows.view(len(rows), height, width, channels).permute(0, 3, 1, 2)
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """Images [n, c, h, w] as `Resident` has them: the same values and strides, channels last in memory."""
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lctui.errors import Interrupted
+from lctui.learning.augment import Augment, Augmenting
 from lctui.learning.captured import CapturedBatches
 from lctui.learning.descent import Descent, Penalty, SgdSettings
 from lctui.learning.gradients import gradient_of
@@ -26,6 +27,7 @@ from lctui.learning.objective import Loss
 from lctui.learning.precision import arithmetic, tensor_cores
 from lctui.learning.resident import Resident
 from lctui.learning.seeds import derive, permutation
+from lctui.learning.streamed import Streamed, StreamedBatches
 
 TELL_SECONDS = 0.1
 """How often runs that train together hear of their batches."""
@@ -57,7 +59,7 @@ class Trainer:
     """
 
     net: FlatNet
-    data: Resident
+    data: Resident | Streamed
     settings: SgdSettings
     seed: int
     stream: Stream = ()
@@ -65,13 +67,14 @@ class Trainer:
     stop: Stop = never
     on_batch: Callable[[int, int], None] = lambda done, total: None
     loss: Loss = F.cross_entropy
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         self.kind = arithmetic(self.settings.precision, self.net.device)
         gradient = gradient_of(self.net, self.data.shape, self.kind, self.loss)
         w, grad = self.net.w[None], self.net.grad[None]
         self.descent = Descent(w, grad, gradient, self.net.trainable, self.settings)
-        self.batches = batches_of(self.descent, self.data, [self.net])
+        self.batches = batches_of(self.descent, self.data, [self.net], self.augment)
 
     @property
     def momentum(self) -> Tensor:
@@ -150,7 +153,7 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
     leaving: list[bool] = []
     told = -math.inf
     with _current(lead.net.device), tensor_cores(lead.kind):
-        batches.begin(order, sum(sizes[: position.batch]))
+        batches.begin(order, sum(sizes[: position.batch]), epoch_seed(lead))
         for trainer in trainers:
             trainer.net.module.train()
         for batch in range(position.batch, len(sizes)):
@@ -182,16 +185,22 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
 class BatchesInOrder:
     """The batches of a `Descent` on resident data, one operation after the other."""
 
-    def __init__(self, descent: Descent, data: Resident) -> None:
-        self.descent, self.data = descent, data
+    def __init__(self, descent: Descent, data: Resident, augmenting: Augmenting | None) -> None:
+        self.descent, self.data, self.augmenting = descent, data, augmenting
 
-    def begin(self, order: Tensor, place: int) -> None:
+    def begin(self, order: Tensor, place: int, seed: int) -> None:
         """A new epoch, from a place in its order."""
         self.order, self.place = order, place
+        if self.augmenting is not None:
+            self.augmenting.begin(seed)
 
     def batch(self, size: int) -> None:
         """The next `size` inputs."""
-        self.descent.batch(*self.data.batch(self.order[self.place : self.place + size]))
+        index = self.order[self.place : self.place + size]
+        inputs, labels = self.data.batch(index)
+        if self.augmenting is not None:
+            inputs = self.augmenting.batch(inputs, index, self.place)
+        self.descent.batch(inputs, labels)
         self.place += size
 
     def forget(self) -> None:
@@ -199,14 +208,19 @@ class BatchesInOrder:
         self.descent.forget()
 
 
-Batches = BatchesInOrder | CapturedBatches
+Batches = BatchesInOrder | CapturedBatches | StreamedBatches
 
 
-def batches_of(descent: Descent, data: Resident, nets: Sequence[FlatNet]) -> Batches:
+def batches_of(
+    descent: Descent, data: Resident | Streamed, nets: Sequence[FlatNet], augment: Augment | None
+) -> Batches:
     """The fastest way through an epoch on the data's device."""
-    if data.labels.is_cuda:
-        return CapturedBatches(descent, data, [net.module for net in nets])
-    return BatchesInOrder(descent, data)
+    augmenting = None if augment is None else Augmenting(augment, len(data), data.device)
+    if isinstance(data, Streamed):
+        return StreamedBatches(descent, data, augmenting, batch_sizes(len(data), descent.settings.batch_size))
+    if data.device.type == "cuda" and (augment is None or augment.can_be_captured):
+        return CapturedBatches(descent, data, [net.module for net in nets], augmenting)
+    return BatchesInOrder(descent, data, augmenting)
 
 
 def batch_sizes(count: int, size: int) -> list[int]:

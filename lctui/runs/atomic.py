@@ -50,9 +50,13 @@ def replace(path: Path, write: Callable[[Path], None], *, durable: bool = True) 
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Deletes what killed writers left of a file, or of all; for whoever has its lock, and so is its only writer."""
+    """Deletes what killed writers left of a file, or of all; for whoever has its lock, and so is its only writer.
+
+    What cannot be deleted stays: it is in nobody's way.
+    """
     for temporary in folder.glob(f".{name}.*.tmp"):
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:

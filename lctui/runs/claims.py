@@ -10,9 +10,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
-import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +20,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from lctui.runs.process import start_time, this_process
+from lctui.runs import atomic
+from lctui.runs.clock import long_unchanged, time_of
+from lctui.runs.process import start_time, this_machine, this_process
 
 FRESHEN_SECONDS = 5.0
 STALE_SECONDS = 180.0
@@ -53,10 +52,11 @@ class Claim:
             OSError: the folder cannot be written to.
         """
         token = secrets.token_hex(16)
-        while not _make(self.path, {"token": token, "machine": _machine(), **asdict(this_process())}):
+        while not _make(self.path, {"token": token, "machine": this_machine(), **asdict(this_process())}):
             if not clear_stale(self.path):
                 return False
         self._token, self._done = token, Flag()
+        _sweep(self.path)
         Thread(target=self._freshen, args=(self._done,), name="claim", daemon=True).start()
         return True
 
@@ -104,7 +104,7 @@ def clear_stale(path: Path) -> bool:
 
 def _make(path: Path, said: dict[str, Any]) -> bool:
     """Puts a claim there unless one is there already; whoever finds it finds it whole."""
-    draft = path.with_name(f".{path.name}.{said['token']}.tmp")  # `atomic.sweep` finds it if we are killed now
+    draft = path.with_name(f".{path.name}.{said['token']}.tmp")
     try:
         draft.write_text(json.dumps(said), encoding="utf-8")
         return _link(draft, path)
@@ -114,17 +114,25 @@ def _make(path: Path, said: dict[str, Any]) -> bool:
 
 def _link(draft: Path, path: Path) -> bool:
     try:
+        return _linked(draft, path)
+    except FileNotFoundError:
+        return False  # the draft was swept, by whoever has the claim
+
+
+def _linked(draft: Path, path: Path) -> bool:
+    try:
         os.link(draft, path)
     except FileExistsError:
         # A server's answer may get lost, and the request be repeated: then the first one did it.
         return draft.stat().st_nlink == 2
     except FileNotFoundError:
-        return False  # swept by whoever had the lock at that moment
+        raise
     except OSError:
         # No links here (a stick's file system, say).  Found half written, the claim counts by its age.
+        words = draft.read_text(encoding="utf-8")
         try:
             with path.open("x", encoding="utf-8") as file:
-                file.write(draft.read_text(encoding="utf-8"))
+                file.write(words)
         except FileExistsError:
             return False
     return True
@@ -146,7 +154,7 @@ def _look(path: Path) -> _Seen | None:
 
 def _is_stale(path: Path, claim: _Seen) -> bool:
     pid, machine = claim.said.get("pid"), claim.said.get("machine")
-    if type(pid) is int and machine and machine == _machine():
+    if type(pid) is int and machine and machine == this_machine():
         # Of this very machine: a later process with the same pid has another start time.
         return start_time(pid) != claim.said.get("started")
     # One of the future was made before the clock was set back, and has not been freshened since.
@@ -155,7 +163,7 @@ def _is_stale(path: Path, claim: _Seen) -> bool:
 
 def _remove(path: Path, is_meant: Callable[[_Seen], bool]) -> bool:
     """Removes the claim if it still is the one that is meant; says whether it was."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.aside")
     try:
         path.rename(aside)
     except FileNotFoundError:
@@ -171,29 +179,12 @@ def _remove(path: Path, is_meant: Callable[[_Seen], bool]) -> bool:
         aside.unlink(missing_ok=True)
 
 
-def time_of(folder: Path) -> float:
-    """The time by the clock that gives files of this folder their times, in Unix seconds.
+def _sweep(path: Path) -> None:
+    """Deletes what was left by claimants that were killed; for whoever has just made the claim.
 
-    Where nothing can be written, this machine's clock.
+    A claim that stands aside may be put back at any moment, and may be the caller's own: an old one is nobody's.
     """
-    probe = folder / f".clock-{secrets.token_hex(8)}"
-    try:
-        probe.touch()
-        return probe.stat().st_mtime
-    except OSError:
-        return time.time()
-    finally:
+    atomic.sweep(path.parent, path.name)
+    for aside in long_unchanged(path.parent, f".{path.name}.*.aside", STALE_SECONDS):
         with suppress(OSError):
-            probe.unlink()
-
-
-def _machine() -> str:
-    """This machine since it was started, and this process's view of it: where a pid means the same process.
-
-    A host's name alone does not say: containers, and machines that were copied, may share one.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 (not a file)
-    except OSError:  # not Linux
-        return f"{socket.gethostname()}/{uuid.getnode():x}"
+            aside.unlink(missing_ok=True)

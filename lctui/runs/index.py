@@ -21,7 +21,7 @@ from lctui.runs.store import SUMMARIZED, Run, Store, summary_of
 Stamp = tuple[int, int, int] | None
 """What tells a file from its next version: time of change, size and inode; None for no file."""
 
-_VERSION = "lctui runs index 3"
+_VERSION = "lctui runs index 4"
 _MANY_UNSAVED = 50
 _NO_RUN = summary_of("", "crashed", {name: {} for name in SUMMARIZED})
 

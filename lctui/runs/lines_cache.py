@@ -1,6 +1,7 @@
 """A cache file of JSON values, one a checksummed line: what cannot be read is as if it had never been written.
 
-Owns the file's format.  Knows nothing of what the values mean; losing them must cost time only.
+Owns the file's format, and that one process at a time writes it.  Knows nothing of what the values mean; losing them
+must cost time only.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from zlib import crc32
 
 from pydantic_core import from_json
 
+from lctui.errors import BadInput
 from lctui.runs import atomic
 from lctui.runs.files import read_bytes
+from lctui.runs.locks import Lock
 
 MAX_BYTES = 256 << 20
 
@@ -37,7 +40,7 @@ def load_lines(path: Path, version: str) -> Iterator[Any]:
 
 
 def save_lines(path: Path, version: str, values: Iterable[Any]) -> bool:
-    """Replaces the file; says whether that could be done."""
+    """Replaces the file, unless somebody else is doing so; says whether that could be done."""
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
@@ -49,8 +52,12 @@ def save_lines(path: Path, version: str, values: Iterable[Any]) -> bool:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace(path, write, durable=False)
-    except (OSError, ValueError):
+        with Lock(path.with_suffix(".lock")) as lock:
+            if not lock.acquire():
+                return False
+            atomic.sweep(path.parent, path.name)
+            atomic.replace(path, write, durable=False)
+    except (BadInput, OSError, ValueError):
         return False
     return True
 

@@ -10,7 +10,8 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -47,6 +48,13 @@ class Lock:
         """Takes the lock as soon as nobody else has it; raises as `acquire` does."""
         while not self._acquire(_wait):
             time.sleep(POLL_SECONDS)  # somebody has a claim, which wakes nobody up
+
+    def wait_briefly(self, seconds: float) -> bool:
+        """As `wait`, for so long at most; says whether it has it."""
+        deadline = time.monotonic() + seconds
+        while not (taken := self.acquire()) and time.monotonic() < deadline:
+            time.sleep(min(POLL_SECONDS, seconds / 10))
+        return taken
 
     def _acquire(self, take: Callable[[int], bool]) -> bool:
         try:
@@ -115,6 +123,29 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return counts(claim_of(path))
+
+
+@contextmanager
+def alone_in(folder: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """One process at a time is in here with a folder that is not ours to leave a lock's file in: it is locked itself.
+
+    `waiting` is told once if another is.  Where folders cannot be locked or read, nobody waits.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        taken = True
+        with suppress(OSError):
+            taken = _try(descriptor, fcntl.LOCK_EX)
+        if not taken:
+            waiting(f"waits for another lctui that writes into {folder}")
+            _wait(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _take(descriptor: int) -> bool:

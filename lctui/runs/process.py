@@ -11,8 +11,10 @@ import re
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from lctui.errors import BadInput
@@ -43,6 +45,19 @@ def start_time(pid: int) -> str | None:
         return None
     asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return asked.stdout.strip() or None
+
+
+@cache
+def this_machine() -> str:
+    """This machine since it was started, and this process's view of it: where a pid means the same process.
+
+    A host's name alone does not say: containers, and machines that were copied, may share one.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 (not a file)
+    except OSError:  # not Linux
+        return f"{socket.gethostname()}/{uuid.getnode():x}"
 
 
 def share_the_cores() -> None:

@@ -279,9 +279,10 @@ class Queue:
         if fresh or changed != self._scanned[0]:
             runs = [run for run in self.store.folders() if _is_queued(run)]
             runs.sort(key=lambda run: (order_of(run.read("meta.json")), run.id))
-            # A folder that comes within the clock's tick would leave the same time: a young one is not trusted.
-            old = time.time_ns() - changed > 2_000_000_000
-            self._scanned = (changed if old else -1, runs)
+            # A folder that comes within the clock's tick would leave the same time: a young one is not trusted, nor one
+            # by a server's clock that is ahead.  One of the far future is from before the clock was set back.
+            young = -3600 < time.time() - changed / 1e9 < 2
+            self._scanned = (-1 if young else changed, runs)
         return [run for run in self._scanned[1] if _is_queued(run)]
 
     def _write(self, order: _Order) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from lctui.runs import atomic
 from lctui.runs.locks import is_held
 from lctui.runs.log import finite, now
-from lctui.runs.process import start_time, this_process
+from lctui.runs.process import start_time, this_machine, this_process
 
 State = Literal["queued", "starting", "running", "finished", "failed", "diverged", "interrupted"]
 Status = State | Literal["crashed", "stalled"]
@@ -61,7 +61,19 @@ def starting() -> dict[str, Any]:
 
 def words(state: State | Literal["crashed"], error: str | None = None) -> dict[str, Any]:
     """A status as somebody writes it who is not the worker: whoever queues, cancels or starts a run, or buries it."""
-    return {"state": state, "heartbeat": now(), "heartbeat_unix": time.time(), "error": error}
+    return {"state": state, **_heartbeat(), "error": error}
+
+
+def _heartbeat() -> dict[str, Any]:
+    """This moment, by the clock and by what nobody can set: seconds since this machine's start."""
+    return {"heartbeat": now(), "heartbeat_unix": time.time(), "machine": this_machine(), "uptime": time.monotonic()}
+
+
+def _age(status: Mapping[str, Any]) -> float:
+    """How long ago the last heartbeat was, in seconds; nan, which is neither young nor old, where there is none."""
+    if status.get("machine") == this_machine():
+        return time.monotonic() - finite(status.get("uptime"))
+    return time.time() - finite(status.get("heartbeat_unix"))
 
 
 @dataclass
@@ -97,8 +109,7 @@ class StatusFile:
         record = {
             "state": self.state,
             **self._identity,
-            "heartbeat": now(),
-            "heartbeat_unix": time.time(),
+            **_heartbeat(),
             "progress": asdict(self.progress),
             "error": self.error,
         }
@@ -129,10 +140,11 @@ class StatusFile:
 
 
 def is_silent(file: Path, age: float) -> bool:
-    """Has nothing been heard of the worker for long, if its last words are `age` seconds old by its own clock?
+    """Has nothing been heard of the worker for long, if its last words are `age` seconds old?
 
-    Clocks of two machines differ, and are set: by the clock that dates the file, too, they must be old.  Words of the
-    future are from before a clock was set back, and tell as little.
+    Where they are from another machine, that is by its own clock.  Clocks of two machines differ, and are set: by the
+    clock that dates the file, too, they must be old.  Words of the future are from before a clock was set back, and
+    tell as little.
     """
     if not abs(age) > STALLED_AFTER_SECONDS:
         return False
@@ -162,8 +174,7 @@ def derive(folder: Path) -> Status:
     held = is_held(folder / "lock")
     status = atomic.read_json(folder / "status.json")
     status = status if isinstance(status, dict) else {}
-    # nan, which is neither young nor old, where there is no heartbeat.
-    age = time.time() - finite(status.get("heartbeat_unix"))
+    age = _age(status)
     if held:
         return "stalled" if is_silent(folder / "status.json", age) else "running"
     state = status.get("state")

@@ -21,8 +21,7 @@ import platformdirs
 
 from lctui.errors import BadInput, nearest, writing_to
 from lctui.runs import atomic
-from lctui.runs.claims import time_of
-from lctui.runs.clock import after
+from lctui.runs.clock import after, is_key, long_unchanged
 from lctui.runs.formats import FORMAT, is_newer, require_known
 from lctui.runs.locks import Lock
 from lctui.runs.log import finite, now, read_events
@@ -189,10 +188,14 @@ class Store:
 
     def _place(self, created: str) -> dict[str, str]:
         """When a run is made, and, where the clock was ahead when an earlier one was, its place in their order."""
-        file = self.home / "newest.json"
-        said = atomic.read_json(file)
-        order = after(said if isinstance(said, str) else "", created)
-        with suppress(OSError):  # it serves the order of a list, and is not worth failing for
+        file, order = self.home / "newest.json", created
+        with suppress(OSError, BadInput), Lock(self.home / "newest.lock") as lock:  # a list's order is worth no failure
+            lock.wait()
+            atomic.sweep(self.home, file.name)
+            newest = atomic.read_json(file)
+            if not is_key(newest):  # runs of an older lctui, or a torn file: the runs themselves say
+                newest = max(filter(is_key, (order_of(run.read("meta.json")) for run in self.folders())), default="")
+            order = after(newest, created)
             atomic.write_json(file, order, durable=False)
         return {"created": created} | ({"order": order} if order != created else {})
 
@@ -207,7 +210,6 @@ class Store:
             self.home.mkdir(parents=True, exist_ok=True)
         with Lock(self.home / "runs.lock") as lock:
             lock.wait()
-            atomic.sweep(self.home, "newest.json")
             yield
 
     def folders(self) -> list[Run]:
@@ -269,13 +271,8 @@ class Store:
         self._swept = True
         for folder in self.runs_folder.glob(".removed-*"):
             shutil.rmtree(folder, ignore_errors=True)
-        drafts = list(self.runs_folder.glob(".new-*"))
-        clock = time_of(self.runs_folder) if drafts else 0.0
-        for draft in drafts:
-            with suppress(OSError):
-                # Of the future are those that were begun before the clock was set back.
-                if abs(clock - draft.stat().st_mtime) > DRAFT_SECONDS:
-                    shutil.rmtree(draft, ignore_errors=True)
+        for draft in long_unchanged(self.runs_folder, ".new-*", DRAFT_SECONDS):
+            shutil.rmtree(draft, ignore_errors=True)
 
     def twins(self, fingerprint: str) -> list[Run]:
         """Runs of the same scheme, newest first."""

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lctui.errors import Problem, choices_hint, nearest, not_one_of, shortened, shown
+from lctui.scheme.augmentations import misfits, parse
 from lctui.scheme.compressions import LowRank, Prune, PruneNM, PruneStructured, QuantizeAdaptive, members
 from lctui.scheme.models import Data, Model, Scheme, Task
 from lctui.scheme.net import BIAS, BUILT_IN, BUILT_IN_DATA, DataInfo, Layer, NetInfo, describe_built_in
@@ -99,6 +100,7 @@ def check_data(data: Data) -> list[Problem]:
     problems = [
         Problem(f"data.args.{shortened(name)}", f"the built-in {data.name} takes no arguments") for name in data.args
     ]
+    problems += misfits([parse(text) for text in data.augment], info.input_shape)
     return problems + [
         Problem(f"data.classes.{i}", f"{label} must be a class of {data.name}: 0 to {info.classes - 1}")
         for i, label in enumerate(data.classes or ())

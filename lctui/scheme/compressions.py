@@ -52,6 +52,13 @@ class _Later:
 
 LATER = _Later()
 
+
+class _Aside:
+    """Marks a field that says how something is done and changes no number: nothing is known by it."""
+
+
+ASIDE = _Aside()
+
 Code = Annotated[Literal["plain", "arithmetic"], LATER]
 """How positions and indices are written: with equal bits each, or as many as they are unlikely."""
 
@@ -69,11 +76,12 @@ class Block(BaseModel):
 
 
 def without_later(value: Any, dumped: Any) -> Any:
-    """What was dumped of a value, without its later fields at their defaults."""
+    """What was dumped of a value, without its later fields at their defaults, and without those that change nothing."""
     if isinstance(value, Block):
         fields = type(value).model_fields
         later = {name for name, field in fields.items() if LATER in field.metadata}
         dropped = {name for name in later if getattr(value, name) == fields[name].default}
+        dropped |= {name for name, field in fields.items() if ASIDE in field.metadata}
         return {name: without_later(getattr(value, name), dumped[name]) for name in dumped if name not in dropped}
     if isinstance(value, tuple):
         return [without_later(*pair) for pair in zip(value, dumped, strict=True)]

@@ -53,6 +53,7 @@ def anchor(scheme: Scheme, source: str) -> tuple[Scheme, list[Problem]]:
     model, data, objective = scheme.model, scheme.data, scheme.objective
     functions = {"model.factory": model.factory, "data.name": data.name}
     functions |= {"objective.loss": objective.loss, "objective.metric": objective.metric}
+    functions |= {f"data.augment.{number}": text for number, text in enumerate(data.augment)}
     places = {where: _of_function(name) for where, name in functions.items()}
     if model.weights is not None:
         places["model.weights"] = (model.weights, "")
@@ -67,7 +68,8 @@ def anchor(scheme: Scheme, source: str) -> tuple[Scheme, list[Problem]]:
             problems.append(Problem(where, f"no file {file!r}{looked}"))
         else:
             names[where] = f"{found}{function}"
-    blocks = {"model": model, "data": data, "objective": objective}
+    augment = tuple(names.pop(f"data.augment.{number}", text) for number, text in enumerate(data.augment))
+    blocks = {"model": model, "data": data.model_copy(update={"augment": augment}), "objective": objective}
     found_in = {name: block.model_copy(update=_under(name, names)) for name, block in blocks.items()}
     return scheme.model_copy(update=found_in), problems
 

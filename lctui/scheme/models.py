@@ -11,10 +11,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from lctui.errors import not_one_of
+from lctui.scheme.augmentations import valid
 from lctui.scheme.compressions import (
+    ASIDE,
     LATER,
     Block,
     Flag,
@@ -58,6 +60,15 @@ class Data(Block):
     """Only these classes, relabelled 0..n−1 in this order; all of them when left out."""
     validation: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.1
     """The share of the training images held out for validation; which ones is fixed by the seed."""
+    augment: Annotated[tuple[Annotated[Location, AfterValidator(valid)], ...], LATER] = ()
+    """What happens by chance to each image that is trained on, in this order: flip (left to right), crop=4 (moved by
+    up to 4 pixels, zeros move in), shift=2 (moved by up to 2 pixels, the edge is repeated), erase=8 (a square of 8×8
+    becomes zero), or module:function of your own, given inputs and a generator. Evaluation sees images as they are."""
+    stream: Annotated[Literal["auto", "always", "never"], ASIDE] = "auto"
+    """Whether data of your own are read as they are needed, and not kept: always, never, or auto, where they would take
+    a quarter of the machine's memory or more."""
+    workers: Annotated[int, Field(strict=True, ge=0, le=256), ASIDE] = 2
+    """Processes that read streamed data; 0 reads them where training runs."""
 
     @field_validator("classes")
     @classmethod
@@ -253,7 +264,7 @@ class Scheme(Block):
 
     def functions(self) -> tuple[str, ...]:
         """The user's own functions, `module:function` or `file.py:function`, and torchvision's: what is run as code."""
-        named = (self.model.factory, self.data.name, self.objective.loss, self.objective.metric)
+        named = (self.model.factory, self.data.name, self.objective.loss, self.objective.metric, *self.data.augment)
         return tuple(name for name in named if ":" in name)
 
     def fingerprint(self) -> str:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lctui.compression.pruning_groups import pattern_numbers, slots
+from lctui.compression.deltas import slots
+from lctui.compression.pruning_groups import pattern_numbers
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

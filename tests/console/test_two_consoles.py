@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from lctui.console.screens.home import HomeScreen
 from lctui.console.settings import load_settings, save_settings, settings_file
+from lctui.runs.store import Store
 from tests.conftest import Cli
-from tests.console.conftest import Opened
+from tests.console.conftest import Opened, settled
 
 
 def test_each_keeps_what_it_changed() -> None:
@@ -30,10 +32,13 @@ def test_what_a_later_version_keeps_stays() -> None:
     settings = load_settings()
     settings.theme = "nord"
     save_settings(settings)
+    settings_file().with_name(".settings.json.1.ab.tmp").touch()  # a console was killed while it wrote
     settings_file().write_text(json.dumps({**json.loads(settings_file().read_text()), "later": [1]}))
     settings.theme = "gruvbox"
     save_settings(settings)
-    assert json.loads(settings_file().read_text()) | {"later": [1]} == json.loads(settings_file().read_text())
+    kept = json.loads(settings_file().read_text())
+    assert (kept["later"], kept["theme"]) == ([1], "gruvbox")
+    assert {file.name for file in settings_file().parent.iterdir()} == {"settings.json", "settings.lock"}
 
 
 def test_many_writers_lose_nothing() -> None:
@@ -104,6 +109,51 @@ def test_a_run_that_is_gone_does_not_keep_the_others(
     said = capsys.readouterr()
     assert (code, said.out, said.err) == (2, f"{made[1].id}\n", f"{made[0].id}: is gone already\n")
     assert not store.all()
+
+
+def test_two_that_delete_the_same_runs(cli: Cli, home: Path) -> None:
+    """Whoever is first, each run goes once, and of each it is said to one of the two that it is not there."""
+    ids = [run.name for run in cli.runs()]
+    processes = [cli.start("rm", *ids) for _ in range(2)]
+    ends = [(*process.communicate(), process.returncode) for process in processes]
+    assert not cli.runs()
+    assert sorted(ids) == sorted("".join(out for out, _, _ in ends).split())
+    for out, err, code in ends:
+        lines = err.splitlines()
+        assert code == (2 if lines else 0)
+        assert [line.partition(": ")[0] for line in lines] == [name for name in ids if name not in out.split()]
+        assert all(": is gone already" in line or ": no such run in" in line for line in lines), lines
+
+
+def test_a_name_that_is_not_there_does_not_keep_the_others(cli: Cli, home: Path) -> None:
+    gone, *others = [run.name for run in cli.runs()]
+    assert cli("rm", gone).returncode == 0
+    again = cli("rm", gone, others[0], others[0])
+    assert (again.returncode, again.stdout) == (2, f"{others[0]}\n")
+    assert again.stderr.startswith(f"{gone}: no such run in ") and again.stderr.count("\n") == 1
+    assert {run.name for run in cli.runs()} == set(others[1:])
+
+
+def test_two_consoles_delete_one_run(console: Opened, home: Path) -> None:
+    async def test() -> None:
+        async with console(120, 40) as one, console(120, 40) as other:
+            chosen = []
+            for pilot in (one, other):
+                assert isinstance(pilot.app.screen, HomeScreen)
+                chosen.append(pilot.app.screen.selected)
+                await pilot.press("d")
+                await pilot.pause()
+            doomed = chosen[0]
+            assert doomed is not None and chosen == [doomed, doomed]
+            for pilot in (one, other):
+                await pilot.press("y")
+                await settled(pilot)
+                assert doomed not in [run.id for run in Store(home).all()]
+            said = [[str(each.message) for each in pilot.app._notifications] for pilot in (one, other)]
+            assert said == [[], [f"{doomed}: is gone already"]]
+            assert len(Store(home).all()) == 4
+
+    asyncio.run(test())
 
 
 def test_two_exports_into_one_folder(cli: Cli, home: Path) -> None:

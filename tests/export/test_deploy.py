@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from lctui.compression import c_step
 from lctui.compression.low_rank import LowRankFactors
+from lctui.errors import BadInput
 from lctui.export import artifact
 from lctui.export.artifact import ArtifactTask
 from lctui.export.deploy import deployable
+from lctui.export.deploy_costs import flops
+from lctui.export.deploy_files import open_program, write_program
 from lctui.runs.store import Store
 from lctui.scheme.compressions import LowRank
 from lctui.what_if import Sessions
@@ -130,3 +133,85 @@ def test_a_runs_net_predicts_the_same_of_every_test_image(looked_at_run: tuple[P
         assert torch.equal(predicted, session.module(images).argmax(1))
     wrong = 100 * int((predicted != labels).sum()) / len(labels)
     assert wrong == run.read("result.json")["final"]["test_error_pct"]
+
+
+def test_a_pair_is_narrowed_like_any_layers() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(432, 20)
+    ).eval()
+    inputs = torch.randn(4, 3, 8, 8)
+    net[0].weight.data[:4] = 0
+    tasks = [low_rank_task(net, "2", 3), low_rank_task(net, "5", 2)]
+    made = deployable(net, net.state_dict(), tasks, inputs)
+    same(net, made.module, inputs)
+    found = {name: tuple(each.shape) for name, each in made.module.state_dict().items() if name.endswith("weight")}
+    # Four constants within zeros: one channel stands for those that are not zero.
+    left = 8 + bool((net[0].bias[:4] > 0).any())
+    assert found == {
+        "0.weight": (left, 3, 3, 3),
+        "2.0.weight": (3, left, 1, 3),
+        "2.1.weight": (12, 3, 3, 1),
+        "5.0.weight": (2, 432),
+        "5.1.weight": (20, 2),
+    }
+    assert multiplications(made.module, inputs) < multiplications(net, inputs) / 2
+
+
+def test_a_pair_that_costs_more_than_what_pruning_leaves_is_none() -> None:
+    net, inputs = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 20)).eval(), torch.randn(4, 6)
+    net[0].weight.data[:15] = 0
+    task = low_rank_task(net, "2", 4)
+    made = deployable(net, net.state_dict(), [task], inputs)
+    same(net, made.module, inputs)
+    assert "2: left dense: two layers of rank 4 would multiply no less" in made.notes
+    assert made.module.get_submodule("2").weight.shape == (20, 5)
+
+
+class Branching(nn.Module):
+    """Code that depends on numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_what_a_format_cannot_express_is_one_line_and_no_file(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        write_program(kind, Branching(), torch.randn(2, 4), tmp_path / "model", "run")
+    (line,) = caught.value.lines()
+    assert line.startswith(f"run: --format: {kind} cannot express this net: GuardOnDataDependentSymNode: Could not ")
+    assert "TORCH_LOGS" not in line
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_attention_counts_like_the_products_it_is() -> None:
+    n, length, d = 1, 7, 16
+    net = nn.TransformerEncoderLayer(d, 2, 32, batch_first=True).eval().requires_grad_(False)
+    layers = 4 * d * d + 2 * d * 32  # queries, keys, values, the output; the two of the perceptron
+    products = 2 * length * d  # of every query with all keys, and of its weights with all values
+    assert flops(net, torch.randn(3, length, d)) == 2 * n * length * (layers + products)
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_a_program_takes_any_number_of_inputs(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding="same"), nn.Flatten(), nn.Linear(32, 3)).eval().requires_grad_(False)
+    path = tmp_path / "model"
+    write_program(kind, net, torch.randn(1, 1, 4, 4), path)  # a warning would be an error
+    scores = open_program(kind, path)
+    for n in (1, 2, 5):
+        inputs = torch.randn(n, 1, 4, 4)
+        torch.testing.assert_close(scores(inputs), net(inputs))
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]
+
+
+def test_why_onnx_cannot_express_a_net_is_what_was_raised_first(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.AdaptiveAvgPool3d(2), nn.Flatten())
+    with pytest.raises(BadInput) as caught:
+        write_program("onnx", net.eval(), torch.randn(2, 1, 5, 5, 5), tmp_path / "model", "run")
+    (line,) = caught.value.lines()
+    assert line.startswith("run: --format: onnx cannot express this net: DispatchError: No ONNX function found for ")

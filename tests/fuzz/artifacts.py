@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lctui.export import artifact
+from lctui.export import artifact, loader
 from tests.export.test_artifact import HOWS, JOINT, how_of, task, weights
 from tests.fuzz.mutations import mutated_bytes, mutated_json, text_of
 from tests.fuzz.trial import lctui, require
@@ -64,7 +64,7 @@ def _sealed(header: Any, tensors: dict[str, Tensor]) -> bytes:
     """A file that passes the checksum: what stands behind it is reached."""
     if isinstance(header, dict):
         header = {name: value for name, value in header.items() if name != "digest"}
-        header["digest"] = artifact._digest(json.loads(json.dumps(header)), tensors)
+        header["digest"] = loader.digest(json.loads(json.dumps(header)), tensors)
     return save(tensors, {"lctui": text_of(header).decode()})
 
 

@@ -14,7 +14,7 @@ from lctui.console.settings import Settings, load_settings, save_settings, setti
 from lctui.runs import atomic
 from lctui.runs.filters import parse
 from lctui.runs.follow import histories, whole_history
-from lctui.runs.index import RunIndex
+from lctui.runs.index import _VERSION, RunIndex
 from lctui.runs.lines_cache import save_lines
 from lctui.runs.queue import Queue
 from lctui.runs.store import Store
@@ -83,7 +83,7 @@ def _index(home: Path, changed: Callable[[Any], Any]) -> None:
     index = RunIndex(Store(home))
     index.refresh()
     rows = [[row.id, index._known[row.id].stamps, row.summary, row.facts] for row in index.rows]
-    save_lines(home / "cache" / "runs-index.jsonl", "lctui runs index 1", map(changed, json.loads(json.dumps(rows))))
+    save_lines(home / "cache" / "runs-index.jsonl", _VERSION, map(changed, json.loads(json.dumps(rows))))
 
 
 def _odd(rng: Random, path: Path) -> None:

@@ -5,15 +5,16 @@ A fresh interpreter takes seconds of processor time until it can train; these ta
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -30,7 +31,7 @@ class Forked:
     def __init__(
         self, folder: Path, home: Path, *arguments: str | Path, worker: bool = False, stands_at: str = ""
     ) -> None:
-        """`stands_at`: when it is about to write such a file (a pattern) for the second time, it stands still."""
+        """`stands_at`: it stands still when it would report its second event of that name; that is waited for."""
         number = next(_numbers)
         self.out, self.err = (folder / f"{number}.{kind}" for kind in ("out", "err"))
         target = _worker if worker else _lctui
@@ -86,12 +87,12 @@ def _worker(folder: Path, home: Path, out: Path, err: Path, stands_at: str, argu
     sys.exit(main(arguments))
 
 
-def _stand_at(pattern: str) -> None:
-    """Stands still, until somebody lets it go on, at the second write of such a file."""
+def _stand_at(name: str) -> None:
+    """Stands still, until somebody lets it go on, at its second event of that name, which no speed can make it miss."""
     seen = count(1)
 
-    def listen(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "lctui.write" and fnmatch(str(arguments[0]), pattern) and next(seen) == 2:
+    def listen(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "lctui.append" and json.loads(arguments[1])["event"] == name and next(seen) == 2:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     sys.addaudithook(listen)

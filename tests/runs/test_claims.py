@@ -194,6 +194,58 @@ def test_of_those_who_find_a_dead_claim_at_once_one_takes_it_over(file: Path) ->
     assert [sorted(each) for each in zip(*won, strict=True)] == [["0", "0", "1"]] * 40
 
 
+def test_what_killed_claimants_left_goes_with_the_next_claim(file: Path) -> None:
+    """Drafts at once; what stands aside may be a claim that is about to be put back, until it is old."""
+    draft, young, old, other = (
+        file.with_name(f".{name}") for name in ("lock.claim.1.tmp", "lock.claim.2.aside", "lock.claim.3.aside", "a.tmp")
+    )
+    for each in (draft, young, old, other):
+        each.touch()
+    aged(old, STALE_SECONDS + 60)
+    with Lock(file) as lock:
+        assert lock.acquire()
+        assert {each.name for each in file.parent.iterdir()} == {"lock", "lock.claim", young.name, other.name}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_draft_that_is_swept_is_no_claim(links: bool, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the claim by then sweeps: the other is refused, as by any claim."""
+    link, holder = os.link, Claim(file)
+
+    def swept_before(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        assert holder.take() and not source.exists()
+        if not links:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", swept_before)
+    assert not Lock(file).acquire()
+    assert not holder.is_lost()
+    holder.give_back()
+    assert [each.name for each in file.parent.iterdir()] == ["lock"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lctui.runs.locks import Lock
+os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+print("ready", flush=True)
+sys.stdin.readline()
+Lock(Path(sys.argv[1])).acquire()
+"""
+
+
+def test_a_claimant_that_is_killed_at_its_draft_leaves_nothing_for_long(file: Path) -> None:
+    with child(KILLED, file) as process:
+        process.communicate("\n")
+    assert [each.name for each in file.parent.glob(".lock.claim.*.tmp")] and not is_held(file)
+    with Lock(file) as lock:
+        assert lock.acquire()
+    assert [each.name for each in file.parent.iterdir()] == ["lock"]
+
+
 def test_without_links_a_claim_is_made_all_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(source: Path, target: Path) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))

@@ -7,19 +7,24 @@ import os
 import shutil
 import signal
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lctui import data, data_cache, prepare
+from lctui.headless.tables import run_report
 from lctui.runs import atomic, clock, store
 from lctui.runs.clock import Watch, after, touch_last
 from lctui.runs.index import RunIndex
+from lctui.runs.lines_cache import save_lines
+from lctui.runs.queue import Queue
 from lctui.runs.store import Store, new_run
-from lctui.scheme import Scheme
+from lctui.scheme import Data, Scheme
 from tests.conftest import Cli, without_times
 from tests.folders.make import SCHEME
-from tests.runs.children import until
+from tests.runs.forked import Forked
 
 DAY = 86400.0
 HOOK = """
@@ -27,8 +32,9 @@ import datetime, glob, os, time
 _time, _home = time.time, os.environ["LCTUI_HOME"]
 
 def _shift():
-    # A day back: from the start, or as soon as there is a checkpoint.
-    return -86400.0 if "BEHIND" in os.environ or glob.glob(_home + "/runs/*/checkpoint.safetensors") else 0.0
+    # From the start, or as soon as there is a checkpoint.
+    is_set = "FROM_THE_START" in os.environ or glob.glob(_home + "/runs/*/checkpoint.safetensors")
+    return float(os.environ["SHIFT"]) if is_set else 0.0
 
 class Shifted(datetime.datetime):
     @classmethod
@@ -48,7 +54,7 @@ def shifted(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     hook = tmp_path_factory.mktemp("hook")  # apart from the user's code: what lies beside that counts as it
     (hook / "sitecustomize.py").write_text(HOOK)
     shutil.copy(Path(__file__).parents[1] / "folders/code/small.py", tmp_path)
-    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(hook), os.environ.get("PYTHONPATH"))))}
+    return {"SHIFT": str(-DAY), "PYTHONPATH": os.pathsep.join(filter(None, (str(hook), os.environ.get("PYTHONPATH"))))}
 
 
 def scheme(folder: Path, **changes: Any) -> Path:
@@ -106,47 +112,102 @@ def test_a_watch_tells_steps_back_from_sleep(monkeypatch: pytest.MonkeyPatch) ->
     assert watch.set_back() == 0
 
 
-def test_a_run_whose_clock_is_set_back_in_the_middle_ends_the_same(
-    cli: Cli, tmp_path: Path, shifted: dict[str, str]
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_run_whose_clock_is_set_in_the_middle_ends_the_same(
+    days: int, cli: Cli, tmp_path: Path, shifted: dict[str, str]
 ) -> None:
     path = scheme(tmp_path)
-    plain = cli("--run", path, "--quiet", "--home", tmp_path / "plain")
-    moved = cli("--run", path, "--quiet", env=cli.env | shifted)
-    assert (plain.returncode, moved.returncode) == (0, 0), moved.stderr
-    wanted, found = (without_times(json.loads(done.stdout)) for done in (plain, moved))
-    assert wanted == found
-    (run,) = cli.runs()
-    assert "the clock was set back by 24h00m" in (run / "worker.log").read_text()
-    times = [event["time"] for event in map(json.loads, (run / "events.jsonl").read_text().splitlines())]
-    assert times != sorted(times)  # the hook did what it is for
-    assert "finished" in cli("ls").stdout and cli("show", run.name).returncode == 0
-    (other,) = (tmp_path / "plain/runs").glob("*-*")
-    assert (run / "compressed.safetensors").read_bytes() == (other / "compressed.safetensors").read_bytes()
+    plain = Forked(tmp_path, tmp_path / "plain", "--run", path, "--quiet")
+    moved = cli("--run", path, "--quiet", env=cli.env | shifted | {"SHIFT": str(days * DAY)})
+    assert (plain.ended(), moved.returncode) == (0, 0), moved.stderr
+    found = json.loads(moved.stdout)
+    assert without_times(json.loads(plain.out.read_text())) == without_times(found)
+    assert 0 < found["seconds"] < DAY / 2
+    (run,), (other,) = Store(cli.home).all(), Store(tmp_path / "plain").all()
+    assert ("the clock was set back by 24h00m" in run.file("worker.log").read_text()) == (days < 0)
+    first, *_, last = [datetime.fromisoformat(event["time"]).timestamp() for event in run.events()]
+    assert abs(last - first - days * DAY) < DAY / 2  # the hook did what it is for
+    assert run.status() == "finished" and "step" in {event["event"] for event in run.events()}
+    assert run.file("compressed.safetensors").read_bytes() == other.file("compressed.safetensors").read_bytes()
+    run_report(run.summary(), run.read("meta.json"), found, run.events())
 
 
 def test_a_run_is_resumed_a_day_earlier_to_the_same_end(cli: Cli, tmp_path: Path, shifted: dict[str, str]) -> None:
-    path = scheme(tmp_path, l_step={"epochs": 60, "batch_size": 8, "lr": 0.05})
-    wanted = without_times(json.loads(cli("--run", path, "--quiet", "--home", tmp_path / "plain").stdout))
-    with cli.start("--run", path, "--quiet") as process:
-        until(lambda: any(cli.home.glob("runs/*/checkpoint.safetensors")))
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-    assert process.returncode == 130
+    path = scheme(tmp_path)
+    plain = Forked(tmp_path, tmp_path / "plain", "--run", path, "--quiet")
+    process = Forked(tmp_path, cli.home, "--run", path, "--quiet", stands_at="epoch")
+    process.signal(signal.SIGTERM)
+    process.signal(signal.SIGCONT)
+    assert (plain.ended(), process.ended()) == (0, 130)
+    wanted = without_times(json.loads(plain.out.read_text()))
     (run,) = cli.runs()
-    behind = cli.env | shifted | {"BEHIND": "yes"}
+    behind = cli.env | shifted | {"FROM_THE_START": "yes"}
     resumed = cli("resume", run.name, "--quiet", env=behind)
     assert resumed.returncode == 0, resumed.stderr
     assert wanted == without_times(json.loads(resumed.stdout))
     assert "the clock was set back by" in (run / "worker.log").read_text()
     later = cli("--run", scheme(tmp_path, seed=7), "--quiet", env=behind)
-    listed = json.loads(cli("ls", "--json").stdout)
-    assert [each["id"] for each in listed] == [json.loads(later.stdout)["id"], run.name]
+    assert [each.id for each in Store(cli.home).all()] == [json.loads(later.stdout)["id"], run.name]
 
 
-def test_drafts_of_claims_are_swept(tmp_path: Path) -> None:
-    (tmp_path / ".lock.claim.0123.tmp").touch()
-    atomic.sweep(tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_runs_of_an_older_lctui_are_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither they, nor a file that is torn or says nonsense, put a new run before an old one."""
+    home, made = Store(tmp_path / "home"), []
+    for said in (None, "{", "[]", '"zzz"', "3"):
+        monkeypatch.setattr(store, "now", lambda: f"2026-03-{9 - len(made):02d}T12:00:00.000Z")
+        made.append(new_run(home, Scheme.model_validate(SCHEME), "cpu").id)
+        newest = home.home / "newest.json"
+        newest.unlink() if said is None else newest.write_text(said)
+        assert [run.id for run in home.all()] == made[::-1]
+    broken = home.find(made[0])
+    atomic.write_json(broken.file("meta.json"), {"created": "zzz"})
+    newest.unlink()
+    made.append(new_run(home, Scheme.model_validate(SCHEME), "cpu").id)
+    assert [run.id for run in home.all()] == [made[0], *made[:0:-1]]
+    assert {path.name for path in home.home.iterdir()} == {"runs", "newest.json", "newest.lock"}
+
+
+def test_a_cache_keeps_what_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was used before the clock was set back goes first, and so does a killed writer's temporary file."""
+    folder = tmp_path / "cache" / "data"
+    sample = data.load(Data(name="mnist_sample"), seed=0, home=tmp_path)
+    entries = [data_cache.Entry(folder / name, {"name": name}) for name in "abc"]
+    for place, entry in enumerate(entries[:2]):
+        entry.save(sample)
+        os.utime(entry.file, (time.time() + (3 - place) * DAY,) * 2)
+    assert entries[1].load() is not None  # "a" has the later date, but "b" was used last
+    (folder / ".b.1.ab.tmp").touch()
+    monkeypatch.setattr(data_cache, "LIMIT_BYTES", 2 * entries[0].file.stat().st_size)
+    entries[2].save(sample)
+    assert {file.name for file in folder.iterdir()} == {"b", "c"}
+
+
+def test_what_is_old_is_so_by_the_folders_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, ago in (("old", 2 * DAY), ("young", 0.0), ("of-the-future", -2 * DAY)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - ago,) * 2)
+    monkeypatch.setattr(clock.time, "time", lambda: 0.0)
+    assert {path.name for path in clock.long_unchanged(tmp_path, "*", DAY)} == {"old", "of-the-future"}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_home_keeps_no_litter(tmp_path: Path) -> None:
+    """What killed writers left beside the files of a home goes as soon as somebody writes those again."""
+    home = Store(tmp_path)
+    litter = [".newest.json.1.ab.tmp", ".queue.json.1.ab.tmp", "cache/.runs-index.jsonl.1.ab.tmp"]
+    for name in litter:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    left, under_way = (tmp_path / "data" / f".download-{name}" for name in "ab")
+    for download in (left, under_way):
+        download.mkdir(parents=True)
+    os.utime(left, (time.time() - 2 * DAY,) * 2)
+    new_run(home, Scheme.model_validate(SCHEME), "cpu")
+    assert Queue(home).take("cpu") is None
+    assert save_lines(tmp_path / "cache/runs-index.jsonl", "test", [])
+    prepare._remembered_data(Scheme.model_validate(SCHEME | {"data": {"name": "mnist_sample"}}), tmp_path, "", None)
+    assert not [name for name in litter if (tmp_path / name).exists()]
+    assert under_way.exists() and not left.exists()
 
 
 def test_a_sweep_can_be_of_one_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from lctui.errors import BadInput
-from lctui.runs.locks import Lock, is_held
+from lctui.runs.locks import Lock, alone_in, is_held
 from tests.runs.children import HOLD, child, kill
 
 
@@ -142,3 +142,45 @@ def test_a_pipe_in_a_locks_place_is_held_by_nobody(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     os.mkfifo(path)
     assert not is_held(path)
+
+
+def test_waiting_briefly_ends_with_the_lock_or_without(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    lock = Lock(file)
+    with child(HOLD, file) as process:
+        assert not lock.wait_briefly(0.02)
+        kill(process)
+        assert lock.wait_briefly(60)
+    assert is_held(file)
+    lock.release()
+
+
+def test_one_at_a_time_is_alone_in_a_folder(tmp_path: Path) -> None:
+    order: list[str] = []
+    inside, waits = Event(), Event()
+
+    def second() -> None:
+        assert inside.wait(60)
+        with alone_in(tmp_path, lambda words: (order.append(words), waits.set())):
+            order.append("second")
+
+    thread = Thread(target=second)
+    thread.start()
+    with alone_in(tmp_path, order.append):
+        inside.set()
+        assert waits.wait(60)
+        order.append("first")
+    thread.join()
+    assert order == [f"waits for another lctui that writes into {tmp_path}", "first", "second"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_folders_cannot_be_locked_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with alone_in(tmp_path / "missing", pytest.fail):
+        pass
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with alone_in(tmp_path, pytest.fail), alone_in(tmp_path, pytest.fail):
+        pass

@@ -344,6 +344,21 @@ def test_runs_that_come_later_are_seen_though_folders_are_remembered(queue: Queu
     assert names(queue) == ["a"]
 
 
+def test_a_clock_that_was_set_back_makes_nobody_look_through_all_folders_again_and_again(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = queue.store.create(short("a"), {}, "queued")
+    looks: list[Path] = []
+    folders = Store.folders
+    monkeypatch.setattr(Store, "folders", lambda self: looks.append(self.home) or folders(self))
+    later = time.time() + 86400
+    os.utime(queue.store.runs_folder, (later, later))
+    assert [queue.entries(), queue.entries()] == [[Entry(first.id, lane_of("auto"))]] * 2
+    assert len(looks) == 1
+    second = queue.store.create(short("b"), {}, "queued")
+    assert {entry.id for entry in queue.entries()} == {first.id, second.id}
+
+
 def test_a_dispatcher_leaves_only_when_nothing_was_added_meanwhile(queue: Queue) -> None:
     run = queue.store.create(short("a"), {"requested_device": "cpu"}, "queued")
     with Lock(queue.lane_file("cpu", "lock")) as lock:

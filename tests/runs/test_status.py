@@ -61,6 +61,26 @@ def test_a_worker_whose_clock_differs_has_not_stalled(ahead: float, tmp_path: Pa
         assert derive(tmp_path) == "stalled"
 
 
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_clock_that_is_set_between_two_heartbeats_changes_no_status(
+    days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one machine, the time since its start says how old a heartbeat is."""
+    status.StatusFile(tmp_path / "running").write()
+    running = json.loads((tmp_path / "running").read_text())
+    wrong = time.time() + days * 86400
+    monkeypatch.setattr(time, "time", lambda: wrong)
+    atomic.write_json(tmp_path / "status.json", status.starting() | {"heartbeat_unix": wrong - days * 86400})
+    assert derive(tmp_path) == "starting"
+    atomic.write_json(tmp_path / "status.json", running)
+    with child(HOLD, tmp_path / "lock"):
+        assert derive(tmp_path) == "running"
+        atomic.write_json(tmp_path / "status.json", running | {"uptime": time.monotonic() - 100})
+        assert derive(tmp_path) == "stalled"
+        atomic.write_json(tmp_path / "status.json", running | {"machine": "another", "uptime": time.monotonic()})
+        assert derive(tmp_path) == "stalled"
+
+
 def test_of_a_stalled_worker_is_said_who_since_when_and_what_to_do(tmp_path: Path) -> None:
     """A pid alone says nothing: a process that lives but began at another time is not the worker."""
     since = "has not been heard of since 2026-01-02T03:04:05Z"

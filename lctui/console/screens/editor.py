@@ -8,8 +8,13 @@ from __future__ import annotations
 from textual import work
 from textual.binding import Binding
 
+from lctui.console.inspection import InspectionError, Superseded
+from lctui.console.screens.dialogs import Ask
 from lctui.console.screens.editor_panes import EditorPanes
+from lctui.errors import printable
+from lctui.scheme.measure import Measure
 
+WAITING = "trying compressions, layer by layer …"
 OF_LAYERS = ("join", "duplicate", "mark")
 OF_TASKS = ("compress", "add", "remove", "leave_task")
 
@@ -22,7 +27,8 @@ class EditorScreen(EditorPanes):
         "A scheme: what is done to each layer. A letter sets a layer's compression; type its number at once.\n\n"
         "Space marks layers; j compresses them jointly with the one under the cursor (without marks, that one leaves "
         "its joint task); d does to the marked what is done to this one; + adds a compression to the sum, - takes one "
-        "away. Predicted size and direct compression follow every key. In the form, an empty field is left out."
+        "away. a asks for a ratio and compresses the layers for it. Predicted size and direct compression follow every "
+        "key. In the form, an empty field is left out."
     )
 
     BINDINGS = [
@@ -42,7 +48,7 @@ class EditorScreen(EditorPanes):
             if action in OF_LAYERS:
                 return self.row.kind == "layer"
             return action == "compress" or self.session.task_of(self.row) is not None
-        return not (self.broken and action in ("save", "run", "redo", "next_problem"))
+        return not (self.broken and action in ("save", "run", "redo", "next_problem", "suggest"))
 
     async def action_compress(self, kind: str) -> None:
         """Compresses the row's layers so, and asks for the number."""
@@ -129,6 +135,38 @@ class EditorScreen(EditorPanes):
         order = [keys[(self.table.cursor + i) % len(keys)] for i in range(1, len(keys) + 1)]
         if (found := next((key for key in order if key in wrong), None)) is not None:
             self.table.go_to(found)
+
+    @work(group="suggest", exclusive=True)
+    async def action_suggest(self) -> None:
+        """Asks for a ratio, and compresses every layer (or the tasks there are) so that it is met with least harm."""
+        scheme = self.session.scheme
+        if not self.session.valid or scheme is None:
+            self.app.say("the scheme has problems; g goes to the next", "warning")
+            return
+        what = "the tasks keep their kind" if scheme.compress else "every layer gets a task"
+        typed = (await self.app.push_screen_wait(Ask(f"how many times smaller? ({what})", "20")) or "").strip("×x ")
+        if not typed:
+            return
+        try:
+            ratio = float(typed)
+        except ValueError:
+            self.app.say(f"{printable(typed)!r} is no number", "warning")
+            return
+        self.app.say(WAITING)
+        try:
+            found = await self.app.inspection.suggest(scheme.dump(), ratio, self.session.source)
+        except Superseded:
+            return
+        except InspectionError as error:
+            self.app.say(printable(str(error)), "warning")
+            return
+        if self.session.scheme is not scheme:
+            self.app.say("the scheme has been changed meanwhile: nothing is suggested", "warning")
+            return
+        self.session.replace({**self.session.raw, "compress": found["tasks"]})
+        direct = Measure(found["metric"]).said(found["error_pct"])
+        self.app.say(f"{found['compression_ratio']:.1f}× suggested, direct compression {direct}; u undoes")
+        await self.refresh_all()
 
     @work(group="run")
     async def action_run(self) -> None:

@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from lctui.console.widgets.table import Cell, Column, LineTable
 
-TAKEN = {"j", "u", "U", "d", "s", "o", "E", "r", "n", "g", "x", "y", "T", "plus", "minus"}
+TAKEN = {"a", "j", "u", "U", "d", "s", "o", "E", "r", "n", "g", "x", "y", "T", "plus", "minus"}
 """Letters of the list and of the application, which no compression can have."""
 
 
@@ -34,6 +34,7 @@ class LayerTable(LineTable, inherit_bindings=False):
         Binding("minus", "screen.remove", "take away", key_display="-"),
         Binding("delete,backspace", "screen.leave_task", "leave uncompressed", show=False),
         Binding("d", "screen.duplicate", "same for the marked", show=False),
+        Binding("a", "screen.suggest", "suggest for a ratio", show=False),
         Binding("o", "screen.open", "open"),
         Binding("n", "screen.new", "new"),
         Binding("E", "screen.outside", "$EDITOR"),

@@ -1,0 +1,90 @@
+"""What `lctui suggest` does: a scheme file whose compressions fit a size, or an error, and harm the net least.
+
+Owns the file's name and content, and that there is a reference to measure: one that nobody has trained yet is trained,
+and kept for all later runs.  What to suggest is `lctui.sensitivity`'s to find.
+"""
+
+from __future__ import annotations
+
+from contextlib import redirect_stdout
+from pathlib import Path
+from sys import stderr
+from typing import Any
+
+from lctui import references
+from lctui.headless.display import Display
+from lctui.learning.net import FlatNet
+from lctui.prepare import prepare
+from lctui.proposing import require_new, scheme_text
+from lctui.runs.status import Progress
+from lctui.runs.stopping import StopRequest
+from lctui.runs.store import Store, require_writable
+from lctui.scheme import Scheme
+from lctui.scheme.json_file import read_json
+from lctui.scheme.study import parse_changed
+from lctui.sensitivity import require_target, suggest
+from lctui.what_if import Session
+
+
+def suggest_scheme(
+    file: Path,
+    target: dict[str, float],
+    to: Path | None,
+    settings: dict[str, Any],
+    store: Store,
+    device: str,
+    display: Display,
+) -> dict[str, Any]:
+    """Writes the suggestion for a scheme's file and returns what is known of it, with the new `file`.
+
+    Args:
+        target: `ratio` or `error`.
+
+    Raises:
+        BadInput: the file is no scheme, the target is out of reach, or there is a file already; nothing was written.
+        Interrupted, Diverged: while the reference was trained; what is trained so far is kept.
+    """
+    raw, scheme = parse_changed(read_json(file), settings, str(file))
+    (name, value), *_ = target.items()
+    require_target(str(file), target.get("ratio"), target.get("error"))
+    written = to if to is not None else file.with_name(f"{file.stem}-{name}-{value:g}.json")
+    require_new(written)
+    with redirect_stdout(stderr), display:  # what a user's net prints is no result
+        _require_reference(scheme, store, device, str(file), display)
+        found = suggest(Session(scheme, store.home, device, str(file)), scheme, str(file), **target, told=display.trial)
+    if written.absolute().parent != file.absolute().parent:  # names must lead to the same files from there
+        anchored = scheme.dump()
+        raw |= {block: anchored[block] for block in ("model", "data", "objective") if block in raw}
+    with written.open("x") as out:
+        out.write(scheme_text({**raw, "compress": found.tasks}))
+    return {"file": str(written), **found.report()}
+
+
+def _require_reference(scheme: Scheme, store: Store, device: str, source: str, display: Display) -> None:
+    """Trains the reference unless there is one."""
+    alone = scheme.model_copy(update={"compress": ()})
+    prepared = prepare(alone, store.home, device, source, display.download)
+    if scheme.model.weights is not None:
+        return
+    net = FlatNet(prepared.module, prepared.device)
+    key = references.key_of(scheme, prepared.data.digest, prepared.code_digest)
+    if references.find(net, key, store.home) is not None:
+        return
+    require_writable(store)
+    epochs = scheme.reference.epochs
+    display.of(scheme.objective.measure).say(
+        f"there is no reference yet: it is trained now ({epochs} epochs), and kept"
+    )
+    stop, done = StopRequest(), 0
+
+    def batch(number: int, total: int) -> None:
+        display.progress(Progress(phase="reference", epoch=done, epochs=epochs, batch=number % total, batches=total))
+
+    def epoch(event: Any) -> None:
+        nonlocal done
+        done = event.epoch
+        display.event(event)
+
+    watcher = references.Watcher(epoch, batch, lambda: display.progress(Progress(phase="waiting")), lambda *_: None)
+    with stop.on_signals():
+        references.obtain(net, prepared.splits, alone, key, store.home, stop, watcher)
