@@ -33,7 +33,7 @@ from lctui.scheme.check import resolve
 
 @dataclass(frozen=True)
 class Result:
-    """A compressed net: `model` has the compressed weights in place; errors are percent, or the scheme's metric; sizes bits.
+    """A compressed net: `model` has the compressed weights in place; sizes are bits, errors percent or the metric.
 
     `reference` are the errors of the module as it came; `direct` is direct compression, `steps` one event a finished
     LC step, `final` the last of them (or `direct`, when there is none).
