@@ -8,54 +8,60 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lctui import data, models
+from lctui import data, user_code
 from lctui.algorithm import LCProblem, State, compressed_state, learning_compression
-from lctui.errors import BadInput
 from lctui.events import DirectCompression, Event, Step
 from lctui.export import artifact
 from lctui.export.artifact import ArtifactTask
 from lctui.learning.evaluate import Errors, evaluate
 from lctui.learning.net import FlatNet
 from lctui.learning.train import Turn
-from lctui.objectives import augment_of, check_augment, objective_of
-from lctui.prepare import check_outputs, pick_device, resident_splits
+from lctui.prepare import prepare_own
+from lctui.results import best_place
 from lctui.scheme import Scheme
-from lctui.scheme.check import resolve
+
+Examples = Dataset[Any] | tuple[Tensor, Tensor]
+"""A map-style dataset of (input, label), or the tensors of them all: inputs [n, …] and labels [n]."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A compressed net: `model` has the compressed weights in place; sizes are bits, errors percent or the metric.
-
-    `reference` are the errors of the module as it came; `direct` is direct compression, `steps` one event a finished
-    LC step, `final` the last of them (or `direct`, when there is none).
-    """
+    """A compressed net, and how it came about; errors are percent, or the scheme's metric, and sizes are bits."""
 
     model: nn.Module
+    """The module with the compressed weights in place, float32, in evaluation mode, on the device that it came on."""
     reference: Errors
+    """The errors of the module as it came."""
     direct: DirectCompression
+    """Direct compression: the module compressed without any training."""
     steps: tuple[Step, ...]
+    """Every finished LC step."""
     tasks: tuple[ArtifactTask, ...]
     """What was compressed: of each task the names of its tensors and Θ."""
 
     @property
     def final(self) -> DirectCompression | Step:
-        """The compressed net's errors, size and what each task learned."""
+        """The errors, size and FLOPs of `model`: the last step, or direct compression when there is none."""
         return self.steps[-1] if self.steps else self.direct
 
     @property
     def best(self) -> Step | None:
         """The step of lowest validation error, ties to the later; None without steps or validation data."""
-        judged = [step for step in self.steps if step.validation_error_pct is not None]
-        return min(reversed(judged), key=lambda step: step.validation_error_pct or 0.0) if judged else None
+        place = best_place([step.validation_error_pct for step in self.steps])
+        return None if place is None else self.steps[place]
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """What each task of `model` came to, as in `result.json`: `layers`, `type`, `bits`, `rank` and so on."""
+        return self.final.layers
 
     def save(self, path: str | Path) -> int:
         """Writes the compressed artifact, `compressed.safetensors` of a run, and returns its size in bytes.
@@ -70,8 +76,8 @@ class Result:
 
 def compress(
     model: nn.Module,
-    train: Dataset[Any],
-    test: Dataset[Any],
+    train: Examples,
+    test: Examples,
     scheme: Scheme,
     *,
     device: str = "auto",
@@ -79,42 +85,50 @@ def compress(
 ) -> Result:
     """Compresses a trained net by the scheme's tasks, LC loop and L step; the module itself is the reference.
 
-    Works on a float32 copy of `model`: the module, its mode and torch's global random state stay as they are.
+    Works on a float32 copy of `model`, which may be on any device and in any mode: it, its mode, and the random states
+    of Python, NumPy and torch stay as they are.  Equal calls give equal numbers, also of data made by chance.
 
     Args:
+        model: takes a batch of inputs [n, …]; a classifier returns scores [n, classes].
         train, test: map-style datasets of (input, label), or pairs of tensors (inputs [n, …], labels [n]).
         scheme: its `model`, `reference` and the data set's name and classes play no part; `data.validation`,
             `data.augment`, `objective`, the seed and the precision do.
-        device: "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".
-        on_event: is told of direct compression, of every epoch and of every LC step, as `events.jsonl` would be.
+        device: what to train on: "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".
+        on_event: is told of direct compression, of every epoch and of every LC step, as `events.jsonl` would be; what
+            it raises ends the call.
 
     Raises:
-        BadInput: the scheme does not fit the net, or the data are not usable.
+        BadInput: the scheme does not fit the net, or the data are not usable; it lists every problem.
         Diverged: the loss or the weights stopped being finite.
+        OutOfMemory: there was not enough.
     """
+    # A caller may have switched gradients off in either way.
+    with user_code.seeded(scheme.seed), torch.inference_mode(False), torch.enable_grad():
+        return _compress(model, train, test, scheme, device, on_event)
+
+
+def _compress(
+    model: nn.Module, train: Examples, test: Examples, scheme: Scheme, device: str, on_event: Callable[[Event], None]
+) -> Result:
     block = scheme.data.model_copy(update={"classes": None})
     loaded = data.from_datasets(train, test, block, seed=scheme.seed, labelled=scheme.objective.takes_classes)
-    objective, augment = objective_of(scheme.objective), augment_of(scheme.data)
-    where = pick_device(device)
-    copied = copy.deepcopy(model).float()
-    info = models.describe(copied, loaded.train.first(1).inputs)
-    tasks, problems = resolve(dict(enumerate(scheme.compress)), info)
-    problems += check_outputs(copied, loaded, objective) + check_augment(augment, loaded.train.first(2).inputs)
-    if problems:
-        raise BadInput("scheme", problems)
-    net = FlatNet(copied, where)
-    splits = replace(resident_splits(copied, loaded, where), objective=objective, augment=augment)
-    reference = evaluate(net.module, splits)
-    problem, state = LCProblem(net, info, tasks, splits, scheme), State()
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), torch.enable_grad():
-        events: list[Event] = []
-        for event in learning_compression(problem, state):
-            if not isinstance(event, Turn):
-                events.append(event)
-                on_event(event)
+    copied = copy.deepcopy(model).float().cpu()
+    prepared = prepare_own(scheme, copied, loaded, device)
+    net = FlatNet(copied, prepared.device)
+    reference = evaluate(net.module, prepared.splits)
+    problem, state = LCProblem(net, prepared.info, prepared.tasks, prepared.splits, scheme), State()
+    events: list[Event] = []
+    for event in learning_compression(problem, state):
+        if not isinstance(event, Turn):
+            events.append(event)
+            on_event(event)
     assert state.theta is not None
     copied.load_state_dict(compressed_state(problem, state.theta))
-    direct = next(event for event in events if isinstance(event, DirectCompression))
-    steps = tuple(event for event in events if isinstance(event, Step))
-    done = tuple(artifact.ArtifactTask(task.tensors, theta) for task, theta in zip(tasks, state.theta, strict=True))
-    return Result(copied.eval(), reference, direct, steps, done)
+    came_on = next(model.parameters()).device
+    return Result(
+        copied.eval().to(came_on),
+        reference,
+        next(event for event in events if isinstance(event, DirectCompression)),
+        tuple(event for event in events if isinstance(event, Step)),
+        artifact.tasks_of(problem.tasks, state.theta),
+    )

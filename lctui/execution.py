@@ -248,11 +248,7 @@ class Execution:
         assert self.state.theta is not None
         with memory_for("for the compressed file", "end other programs"):
             state = compressed_state(self.problem, self.state.theta)
-            tasks = [
-                artifact.ArtifactTask(task.tensors, theta)
-                for task, theta in zip(self.problem.tasks, self.state.theta, strict=True)
-            ]
-            artifact_bytes = artifact.save(path, tasks, state)
+            artifact_bytes = artifact.save(path, artifact.tasks_of(self.problem.tasks, self.state.theta), state)
             require_truth(path, state, self.problem, self.state.theta, self.prepared, self.kept.last or {})
         result = self._result("finished", artifact_bytes)
         atomic.write_json(self.run.file("result.json"), result)

@@ -23,6 +23,7 @@ from lctui import data, data_cache, data_sources, models, user_code
 from lctui.data_items import Split
 from lctui.data_streams import Unread
 from lctui.errors import BadInput, Problem
+from lctui.learning.augment import Augment
 from lctui.learning.evaluate import Splits
 from lctui.learning.objective import Objective
 from lctui.learning.resident import Resident
@@ -33,7 +34,7 @@ from lctui.runs.clock import long_unchanged
 from lctui.runs.process import require_device_name
 from lctui.runs.store import DRAFT_SECONDS
 from lctui.scheme import Scheme
-from lctui.scheme.check import ResolvedTask, check_scheme, resolved_tasks
+from lctui.scheme.check import ResolvedTask, check_scheme, resolve, resolved_tasks
 from lctui.scheme.net import BUILT_IN_DATA, NetInfo
 
 
@@ -68,14 +69,7 @@ def prepare(
     objective, augment = objective_of(scheme.objective, source), augment_of(scheme.data, source)
     with memory_for("for the data", "take fewer of them (data.classes, or data of your own), or end other programs"):
         loaded, place = _remembered_data(scheme, home, source, on_download)
-    with memory_for("for sending one input through the net", "take a smaller model (model.args)"):
-        info = models.describe(module, _first(loaded, 1), source=source)
-        problems = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), info)
-        problems += check_outputs(module, loaded, objective)
-        if scheme.data.name not in BUILT_IN_DATA or (augment is not None and augment.functions):
-            problems += check_augment(augment, _first(loaded, 2))
-    if problems:
-        raise BadInput(source, problems)
+    info = _fitting(scheme, module, loaded, objective, augment, source)
     with memory_for(f"for the data on {where}", "take fewer of them (data.classes, or data of your own)"):
         if place is not None:
             place.save(loaded)
@@ -84,6 +78,48 @@ def prepare(
     if scheme.model.weights is not None:
         code += hashlib.sha256(Path(scheme.model.weights).expanduser().read_bytes()).hexdigest()
     return Prepared(scheme, module, info, resolved_tasks(scheme, info), splits, where, loaded, code)
+
+
+def prepare_own(scheme: Scheme, module: nn.Module, loaded: data.DataSet, device: str) -> Prepared:
+    """The same for a module on the CPU and data at hand: what the scheme calls net and data plays no part.
+
+    Raises:
+        BadInput: with all problems found.
+        OutOfMemory: the net or the data do not fit.
+    """
+    where = pick_device(device)
+    objective, augment = objective_of(scheme.objective), augment_of(scheme.data)
+    info = _fitting(scheme, module, loaded, objective, augment, "scheme", own=True)
+    with memory_for(f"for the data on {where}", "take fewer of them"):
+        resident = _resident(loaded, where, _takes_channels_last(module, loaded.train.first(2).inputs))
+        splits = replace(resident, objective=objective, augment=augment)
+    return Prepared(scheme, module, info, resolved_tasks(scheme, info), splits, where, loaded, code_digest="")
+
+
+def _fitting(
+    scheme: Scheme,
+    module: nn.Module,
+    loaded: data.DataSet,
+    objective: Objective,
+    augment: Augment | None,
+    source: str,
+    own: bool = False,
+) -> NetInfo:
+    """The net as layers and sizes, once scheme, net and data are known to suit each other; `own`: neither is named.
+
+    Raises:
+        BadInput: they do not.
+    """
+    tasks = dict(enumerate(scheme.compress))
+    with memory_for("for sending one input through the net", "take a smaller model (model.args)"):
+        info = models.describe(module, _first(loaded, 1), source=source)
+        problems = resolve(tasks, info)[1] if own else check_scheme(scheme.model, scheme.data, tasks, info)
+        problems += check_outputs(module, loaded, objective)
+        if own or scheme.data.name not in BUILT_IN_DATA or (augment is not None and augment.functions):
+            problems += check_augment(augment, _first(loaded, 2))
+    if problems:
+        raise BadInput(source, problems)
+    return info
 
 
 def describe_net(scheme: Scheme, source: str) -> NetInfo:
@@ -146,12 +182,8 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", int(index or 0))
 
 
-def resident_splits(module: nn.Module, loaded: data.DataSet, device: torch.device) -> Splits:
-    """The splits on the device, in the memory format that the net takes."""
-    return _resident(loaded, device, _takes_channels_last(module, loaded.train.first(2).inputs))
-
-
 def _resident(loaded: data.DataSet, device: torch.device, fast: bool) -> Splits:
+    """The splits on the device; `fast`: images channels-last."""
     parts = (loaded.train, loaded.validation, loaded.test)
     train, validation, test = (_on_device(part, device, fast) for part in parts)
     return Splits(train, validation, test)

@@ -5,6 +5,7 @@ Owns the fields of a result and which step is the best.  Writes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -39,8 +40,14 @@ class Kept:
     @property
     def best(self) -> Numbers | None:
         """The step of lowest validation error, ties to the later; without validation data there is no best."""
-        judged = [step for step in self.steps if step["validation_error_pct"] is not None]
-        return min(reversed(judged), key=lambda step: step["validation_error_pct"]) if judged else None
+        place = best_place([step["validation_error_pct"] for step in self.steps])
+        return None if place is None else self.steps[place]
+
+
+def best_place(errors: Sequence[float | None]) -> int | None:
+    """The place of the lowest error, of equals the last; None where nothing was measured."""
+    judged = [place for place, error in enumerate(errors) if error is not None]
+    return min(reversed(judged), key=lambda place: errors[place] or 0.0) if judged else None
 
 
 def measured(event: Measured) -> Numbers:

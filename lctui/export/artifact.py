@@ -28,6 +28,7 @@ from lctui.compression.gaps import gap_width
 from lctui.errors import BadInput
 from lctui.export import codes, loader
 from lctui.runs import atomic, files
+from lctui.scheme.check import ResolvedTask
 from lctui.scheme.compressions import Block, Count, How, members, without_later
 from lctui.scheme.storage import index_bits
 from lctui.user_code import one_line
@@ -53,6 +54,11 @@ class ArtifactTask:
 
     layers: tuple[str, ...]
     theta: Compressed
+
+
+def tasks_of(tasks: Sequence[ResolvedTask], thetas: Sequence[Compressed]) -> tuple[ArtifactTask, ...]:
+    """A scheme's tasks, each with the Θ that it has come to."""
+    return tuple(ArtifactTask(task.tensors, theta) for task, theta in zip(tasks, thetas, strict=True))
 
 
 class _Entry(NamedTuple):
