@@ -260,15 +260,11 @@ def size(problem: LCProblem, thetas: Sequence[Compressed]) -> dict[str, Any]:
 
 
 def _flops(problem: LCProblem, thetas: Sequence[Compressed]) -> tuple[int, int]:
-    """FLOPs of one input through the compressible layers, compressed and dense: 2 a multiply-add, zeros skipped.
-
-    Biases count for nothing.
-    """
-    costs = {layer.name: layer.parameters for layer in problem.info.layers}
+    """FLOPs of one input through the compressible layers, compressed and dense; see `lctui.scheme.flops`."""
+    costs = {layer.name: layer.flops for layer in problem.info.layers}
     for task, theta in zip(problem.tasks, thetas, strict=True):
-        costs.update(zip(task.names, theta.multiplications, strict=True))
-    compressed = sum(2 * costs[layer.name] * layer.pixels for layer in problem.info.layers)
-    return compressed, problem.info.flops
+        costs.update(zip(task.names, theta.flops(task.layers), strict=True))
+    return sum(costs[layer.name] for layer in problem.info.layers), problem.info.flops
 
 
 def _report(

@@ -37,7 +37,7 @@ from lctui.runs.store import Run, Store
 from lctui.scheme import Scheme
 from lctui.scheme.check import describe
 from lctui.scheme.load import find_problems, parse_scheme
-from lctui.scheme.net import BUILT_IN_DATA, NetInfo
+from lctui.scheme.net import NetInfo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -177,23 +177,16 @@ def _field(request: Any, name: str) -> Any:
 def _look_at(scheme: Scheme, source: str) -> tuple[NetInfo, tuple[int, ...] | None, int | None]:
     """A net's layers, the shape of its input and the number of its outputs, as far as they can be known without data.
 
-    Nets that are not built in are sent an empty image of a built-in data set; they have one pixel a weight if they
-    are for other data, or do not take it.
+    Nets that are not built in are sent an empty image of a built-in data set, if that is what they are for.
     """
     built_in = describe(scheme.model)
     if built_in is not None:
         return built_in, built_in.input_shape, built_in.classes
-    import torch
-
     from lctui import models
 
     module = models.build(scheme.model, seed=scheme.seed, source=source).float().eval()
-    data = BUILT_IN_DATA.get(scheme.data.name)
-    if data is not None:
-        example = torch.zeros(1, *data.input_shape)
-        with contextlib.suppress(BadInput):
-            return models.describe(module, example, source=source), data.input_shape, _outputs(module, example)
-    return models.describe(module, source=source), None, None
+    info, example = models.describe_for(module, scheme.data.name, source=source)
+    return (info, None, None) if example is None else (info, tuple(example.shape[1:]), _outputs(module, example))
 
 
 def _outputs(module: nn.Module, example: Tensor) -> int | None:
@@ -212,12 +205,20 @@ def _described(info: NetInfo, input_shape: tuple[int, ...] | None, classes: int 
             "shape": list(layer.shape),
             "pixels": layer.pixels,
             **({"blocks": layer.blocks} if layer.blocks > 1 else {}),
+            **({"strip_pixels": layer.strip_pixels} if layer.strip_pixels is not None else {}),
         }
         for layer in info.layers
     ]
     shape = list(input_shape) if input_shape is not None else None
     biases = [{"name": bias.name, "shape": list(bias.shape)} for bias in info.biases]
-    return {"layers": layers, "others": info.others, "biases": biases, "input_shape": shape, "classes": classes}
+    return {
+        "layers": layers,
+        "others": info.others,
+        "biases": biases,
+        "input_shape": shape,
+        "classes": classes,
+        "counted": info.counted,
+    }
 
 
 def serve(inspector: Inspector, requests: BinaryIO, replies: BinaryIO) -> int:

@@ -27,6 +27,9 @@ WEIGHTED = (
 )
 """Modules whose `weight` can be compressed."""
 
+STRIPPED = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""Layers that low rank can make a vertical and a horizontal one of."""
+
 PROJECTIONS = {"in_proj": "qkv", "q_proj": "q", "k_proj": "k", "v_proj": "v"}
 """What the weights of nn.MultiheadAttention project, by the layer's name: one for all three inputs, or one for each."""
 
@@ -46,9 +49,10 @@ class Weight:
     bias: Tensor | None = None
     blocks: int = 1
 
-    def layer(self, pixels: int) -> Layer:
+    def layer(self, pixels: int, strip_pixels: int | None = None) -> Layer:
         """The torch-free record of it."""
-        return Layer(self.name, self.kind, tuple(self.value.shape), pixels, self.blocks, stored=self.tensor)
+        shape = tuple(self.value.shape)
+        return Layer(self.name, self.kind, shape, pixels, self.blocks, stored=self.tensor, strip_pixels=strip_pixels)
 
 
 def weights(module: nn.Module) -> list[Weight]:
@@ -72,13 +76,20 @@ def biases(found: list[Weight]) -> tuple[Layer, ...]:
     return tuple(first.values())
 
 
-def count_pixels(module: nn.Module, forward: Callable[[], None]) -> Counter[int]:
-    """How often `forward` multiplies by each weight, by the id of its tensor: summed over calls and tied layers."""
+def count_pixels(module: nn.Module, forward: Callable[[], None]) -> tuple[Counter[int], Counter[int]]:
+    """How often `forward` multiplies by each weight, by the id of its tensor: summed over calls and tied layers.
+
+    And how often it would by the horizontal strips of convolutions (`Layer.strip_pixels`), of those that have them.
+    """
     pixels: Counter[int] = Counter()
+    strips: Counter[int] = Counter()
 
     def count(part: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         for tensor, positions in _uses(part, inputs, named, output):
             pixels[id(tensor)] += positions
+            if isinstance(part, STRIPPED):
+                there, here = _sides(part, inputs[0] if inputs else next(iter(named.values())), output)
+                strips[id(tensor)] += positions // max(here, 1) * there
 
     parts = [part for part in module.modules() if isinstance(part, (*WEIGHTED, nn.MultiheadAttention))]
     hooks = [part.register_forward_hook(count, with_kwargs=True) for part in parts]
@@ -87,7 +98,13 @@ def count_pixels(module: nn.Module, forward: Callable[[], None]) -> Counter[int]
     finally:
         for hook in hooks:
             hook.remove()
-    return pixels
+    return pixels, strips
+
+
+def _sides(part: nn.Module, inputs: Tensor, output: Tensor) -> tuple[int, int]:
+    """Heights: of the side that a layer's weights are not counted on, and of the side that they are."""
+    heights = inputs.shape[-2], output.shape[-2]
+    return heights[::-1] if isinstance(part, nn.ConvTranspose2d | nn.ConvTranspose3d) else heights
 
 
 def _of(part: nn.Module, prefix: str, name: str) -> Iterator[Weight]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lctui import cifar_nets, layers, scheme, user_code
 from lctui.errors import BadInput, nearest, not_one_of
 from lctui.input_files import require_weights
 from lctui.learning.lenet5 import IMAGE, LeNet5Gradient
-from lctui.scheme.net import NetInfo
+from lctui.scheme.net import BUILT_IN_DATA, NetInfo
 
 TORCHVISION = "torchvision:"
 
@@ -113,21 +114,35 @@ def describe(module: nn.Module, example: Tensor | None = None, *, source: str = 
     """The net as layers, shapes and sizes.
 
     With an `example` batch [n, …] its first element is sent through the net, to count the pixels that each weight is
-    used for; without one every layer has one pixel.  Tied weights count once, under the first name that they have; so
-    do biases.
+    used for; without one every layer has one pixel, and they are not `counted`.  Tied weights count once, under the
+    first name that they have; so do biases.
 
     Raises:
         BadInput: the net does not take the example.
     """
     weights = layers.weights(module)
     pixels: Mapping[int, int] = dict.fromkeys((id(weight.value) for weight in weights), 1)
+    strips: Mapping[int, int] = {}
     if example is not None:
-        pixels = layers.count_pixels(module, lambda: _forward(module, example[:1], source))
-    found = tuple(weight.layer(pixels[id(weight.value)]) for weight in weights)
+        pixels, strips = layers.count_pixels(module, lambda: _forward(module, example[:1], source))
+    found = tuple(weight.layer(pixels[id(weight.value)], strips.get(id(weight.value))) for weight in weights)
     tensors = {id(value): value for value in module.state_dict(keep_vars=True).values() if isinstance(value, Tensor)}
     values = sum(tensor.numel() for tensor in tensors.values())
     others = values - sum(layer.parameters for layer in found)
-    return NetInfo(found, others, biases=layers.biases(weights))
+    return NetInfo(found, others, biases=layers.biases(weights), counted=example is not None)
+
+
+def describe_for(module: nn.Module, data: str, *, source: str = "") -> tuple[NetInfo, Tensor | None]:
+    """The net as far as it can be known without its data, and an example of these: an empty image of a built-in set.
+
+    Without an example (the data are the user's, or the net does not take such images) pixels are not counted.
+    """
+    known = BUILT_IN_DATA.get(data)
+    if known is not None:
+        example = torch.zeros(1, *known.input_shape)
+        with suppress(BadInput):
+            return describe(module, example, source=source), example
+    return describe(module, source=source), None
 
 
 def load_weights(net: nn.Module, file: Path, *, source: str = "") -> None:

@@ -123,12 +123,13 @@ def _fitting(
 
 
 def describe_net(scheme: Scheme, source: str) -> NetInfo:
-    """The net of a scheme without its data: layers and sizes, one pixel a weight.
+    """The net of a scheme without its data: layers and sizes; pixels, if the data are built in.
 
     Raises:
         BadInput: the net cannot be built.
     """
-    return models.describe(models.build(scheme.model, seed=scheme.seed, source=source).float(), source=source)
+    module = models.build(scheme.model, seed=scheme.seed, source=source).float()
+    return models.describe_for(module, scheme.data.name, source=source)[0]
 
 
 _last_data: dict[tuple[str | None, ...], data.DataSet] = {}

@@ -285,12 +285,24 @@ def test_nets_are_described_even_where_the_data_do_not_fit_them(
 ) -> None:
     asked = inspect(tmp_path / "home")
     resnet = asked("net", scheme={"model": {"factory": "torchvision:resnet18"}, "data": {"name": "cifar10"}})
-    assert resnet["layers"][0] == {"name": "conv1", "kind": "Conv2d", "shape": [64, 3, 7, 7], "pixels": 256}
+    assert resnet["layers"][0] == {
+        "name": "conv1",
+        "kind": "Conv2d",
+        "shape": [64, 3, 7, 7],
+        "pixels": 256,
+        "strip_pixels": 512,  # 32 rows go in, 16 come out
+    }
+    assert resnet["counted"]
     assert resnet["classes"] == 1000 and resnet["input_shape"] == [3, 32, 32]
     grey = asked("net", scheme={"model": {"factory": "torchvision:resnet18"}, "data": {"name": "mnist"}})
     assert len(grey["layers"]) == len(resnet["layers"]) and grey["input_shape"] is None
     built_in = asked("net", scheme=looked_at(compress="half a scheme", lc=3))
-    assert built_in["layers"][1] == {"name": "conv2", "kind": "Conv2d", "shape": [50, 20, 5, 5], "pixels": 64}
+    assert {name: built_in["layers"][1][name] for name in ("name", "shape", "pixels", "strip_pixels")} == {
+        "name": "conv2",
+        "shape": [50, 20, 5, 5],
+        "pixels": 64,
+        "strip_pixels": 12 * 8,
+    }
 
 
 def test_the_confusion_matrix_is_the_runs_test_error(looked_at_run: Home, asked: Asked) -> None:

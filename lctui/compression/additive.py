@@ -16,6 +16,7 @@ from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
 from lctui.compression.deltas import add_up
 from lctui.compression.low_rank import LowRankFactors, improved, rank_price
 from lctui.scheme.compressions import Block, LowRank, Prune
+from lctui.scheme.net import Layer
 
 SWEEPS = 30
 TOLERANCE = 1e-6
@@ -44,6 +45,9 @@ class Additive(Compressed):
     @property
     def multiplications(self) -> tuple[int, ...]:
         return tuple(map(sum, zip(*(member.multiplications for member in self.members), strict=True)))
+
+    def flops(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+        return tuple(map(sum, zip(*(member.flops(layers) for member in self.members), strict=True)))
 
     def learned(self) -> dict[str, Any]:
         return {"parts": [member.learned() for member in self.members]}

@@ -21,6 +21,8 @@ from lctui.compression import coded_indices, coded_positions
 from lctui.compression.deltas import Shape, theta_dtype
 from lctui.compression.gaps import gap_bits
 from lctui.compression.range_coder import Bytes
+from lctui.scheme import flops
+from lctui.scheme.net import Layer
 from lctui.scheme.storage import FLOAT_BITS, coded_bits, index_bits
 
 __all__ = ["Code", "Compressed", "Part", "Shape", "Target", "theta_dtype"]
@@ -149,7 +151,11 @@ class Compressed(ABC):
     @property
     @abstractmethod
     def multiplications(self) -> tuple[int, ...]:
-        """For every tensor of the task, the multiply-adds that one output pixel costs."""
+        """For every tensor of the task, the multiply-adds that one output pixel costs: zeros are skipped."""
+
+    def flops(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+        """For every layer of the task, the floating-point operations that one input costs."""
+        return tuple(flops.of_weights(layer, count) for layer, count in zip(layers, self.multiplications, strict=True))
 
     @abstractmethod
     def learned(self) -> dict[str, Any]:

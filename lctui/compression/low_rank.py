@@ -5,7 +5,7 @@ Owns both reshapes of a convolution, the truncated SVD, the choice of the rank, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from lctui.compression.base import Compressed, Part, Shape, Target, theta_dtype
 from lctui.compression.deltas import moves, product
 from lctui.compression.low_rank_leading import Wanted, leading
 from lctui.scheme.compressions import LowRank
-from lctui.scheme.net import matrix_shape
+from lctui.scheme.flops import of_low_rank
+from lctui.scheme.net import Layer, matrix_shape
 from lctui.scheme.storage import low_rank_bits, low_rank_parameters
 
 STRIPS = 4
@@ -50,6 +51,9 @@ class LowRankFactors(Compressed):
     @property
     def multiplications(self) -> tuple[int, ...]:
         return (self.parameters,)
+
+    def flops(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+        return (of_low_rank(layers[0], self.rank, self.how.conv_scheme),)
 
     def learned(self) -> dict[str, Any]:
         return {"rank": self.rank}

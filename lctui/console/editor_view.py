@@ -19,7 +19,7 @@ from lctui.console.widgets.table import Column, Row
 from lctui.errors import Problem, printable
 from lctui.export.formats import Column as Cells
 from lctui.export.formats import Table
-from lctui.headless.words import size_of, times
+from lctui.headless.words import short, size_of, times
 from lctui.scheme.measure import CLASSES, Measure
 from lctui.scheme.net import Layer
 
@@ -43,6 +43,7 @@ def columns(session: Session) -> list[Column]:
         Column("task", 17, flex=4),
         Column("size", 8, "right", drop=2),
         Column("ratio", 6, "right", drop=1),
+        Column("FLOPs", 8, "right", drop=7),
     ]
 
 
@@ -96,11 +97,14 @@ def _task_words(session: Session, place: int | None, joint: Mapping[int, str]) -
     return f"{joint[place]}: {words}" if place in joint else words
 
 
-def _sizes(predicted: Mapping[str, Any] | None, glyphs: Glyphs) -> tuple[str, str]:
+def _sizes(predicted: Mapping[str, Any] | None, glyphs: Glyphs) -> tuple[str, str, str]:
     if predicted is None:
-        return "", ""
+        return "", "", ""
     bits, ratio = SURE[predicted["basis"]]
-    return bits + size_of(predicted["compressed_bits"]), ratio + times(predicted["compression_ratio"])
+    size = bits + size_of(predicted["compressed_bits"]), ratio + times(predicted["compression_ratio"])
+    if (flops := predicted["compressed_flops"]) is None:
+        return *size, ""
+    return *size, SURE[predicted["flops_basis"]][0] + short(flops)
 
 
 def _summary(session: Session, row: forms.Row) -> tuple[str, str]:
@@ -140,6 +144,8 @@ def whole_net(session: Session, last: Mapping[str, Any] | None) -> Text:
     if session.report is None:
         line.stylize("dim")
         line.append("   (before it became invalid)", "dim")
+    elif report["reference_flops"] is not None:
+        line.append("   FLOPs ").append(SURE[report["flops_basis"]][1] + times(report["flops_ratio"]), "bold")
     return line
 
 
@@ -178,6 +184,9 @@ EXPORTED = (
     Cells("compressed_bits", form="count"),
     Cells("compression_ratio", form="ratio"),
     Cells("basis"),
+    Cells("compressed_flops", form="count"),
+    Cells("flops_ratio", form="ratio"),
+    Cells("flops_basis"),
 )
 
 

@@ -32,6 +32,7 @@ _RUN_HEADINGS = {
     "final_compressed_parameters": "parameters",
     "final_artifact_bytes": "bytes",
     "final_compression_ratio": "ratio",
+    "final_flops_ratio": "FLOPs ratio",
 }
 _TASK_HEADINGS = {
     "layers": "layers",

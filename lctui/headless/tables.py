@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lctui.headless.words import learned, roughly, size_of, times
+from lctui.headless.words import learned, roughly, short, size_of, times
 from lctui.runs.log import finite
 from lctui.scheme.measure import CLASSES, Measure
 
@@ -52,7 +52,7 @@ def result_table(result: dict[str, Any]) -> Group:
         )
     notes = [Text(_WORSE)] if _worse(direct, final) else []
     grown = [Text(_grown(task)) for task in result["layers"] if task["bits"] > task["reference_bits"]]
-    return Group(head, tasks, *grown, *notes) if result["layers"] else Group(head)
+    return Group(head, _cost(final), tasks, *grown, *notes) if result["layers"] else Group(head)
 
 
 _WORSE = (
@@ -83,10 +83,16 @@ def _ratio(block: dict[str, Any]) -> str:
     return times(block["compression_ratio"])
 
 
+def _cost(final: dict[str, Any]) -> Text:
+    """What one input costs the compressed net."""
+    return Text(f"FLOPs: {short(final['flops'])}, {times(final['flops_ratio'])} fewer; zeros are skipped")
+
+
 def check_table(name: str, report: dict[str, Any]) -> Group:
     """A scheme's layers, their tasks and the predicted size."""
     columns = {"layer": 0, "shape": 0, "weights": 1, "share": 1, "task": 0, "size": 1, "ratio": 1}
-    table = _table(name, columns)
+    counted = report["reference_flops"] is not None
+    table = _table(name, columns | ({"FLOPs": 1} if counted else {}))
     whole = report["reference_bits"]
     for layer in report["layers"]:
         table.add_row(
@@ -96,14 +102,15 @@ def check_table(name: str, report: dict[str, Any]) -> Group:
             f"{100 * layer['reference_bits'] / whole:.1f} %",
             Text(layer["how"] or "–"),
             *_predicted(layer),
+            *([_flops(layer)] if counted else []),
         )
     others = report["others"]
     share = f"{100 * others['bits'] / whole:.1f} %"
     table.add_row("biases …", "", f"{others['parameters']:,}", share, "–", size_of(others["bits"]), "1.0×")
     ratio = report["compression_ratio"]
     size = f"{report['compressed_bits'] / 8:,.0f} bytes" + (f", {ratio:.2f}×" if ratio else "")
-    how_sure = {"exact": "exactly", "estimate": "about", "bound": "at most"}[report["basis"]]
-    lines = [Text(f"predicted: {how_sure} {size}" + (" or more" if report["basis"] == "bound" else ""), style="bold")]
+    more = " or more" if report["basis"] == "bound" else ""
+    lines = [Text(f"predicted: {_SURE[report['basis']]} {size}{more}", style="bold"), _flops_line(report)]
     bases = {layer["basis"] for layer in report["layers"]}
     if "estimate" in bases:
         lines.append(Text("~ where the non-zeros will stand is only known after training: an estimate"))
@@ -111,6 +118,25 @@ def check_table(name: str, report: dict[str, Any]) -> Group:
         lines.append(Text("≤ what training leaves (a learned rank, a penalty's non-zeros) is not known yet: a bound"))
     lines += [Text(f"! {text}") for text in _inflated(report["layers"])]
     return Group(table, *lines)
+
+
+_SURE = {"exact": "exactly", "estimate": "about", "bound": "at most"}
+_SIGNS = {"exact": "", "estimate": "~", "bound": "≤ "}
+
+
+def _flops(layer: dict[str, Any]) -> str:
+    if layer["compressed_flops"] is None:  # a bias
+        return "–"
+    return _SIGNS[layer["flops_basis"]] + short(layer["compressed_flops"])
+
+
+def _flops_line(report: dict[str, Any]) -> Text:
+    """What one input costs, all layers together."""
+    if report["reference_flops"] is None:
+        return Text("FLOPs: not known without the data, a run reports them")
+    before, after, ratio = (report[name] for name in ("reference_flops", "compressed_flops", "flops_ratio"))
+    sure, more = _SURE[report["flops_basis"]], " or more" if report["flops_basis"] == "bound" else ""
+    return Text(f"FLOPs: {sure} {short(after)} of {short(before)}, {times(ratio)}{more}; zeros are skipped")
 
 
 def _inflated(layers: list[dict[str, Any]]) -> list[str]:

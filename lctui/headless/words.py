@@ -51,6 +51,17 @@ def size_of(bits: int | float) -> str:
     return f"{size / 1000:.1f} GB"
 
 
+def short(count: int | float) -> str:
+    """A count in the unit that reads best: 640, 4.6 M."""
+    if round(count) < 1000:
+        return f"{count:.0f}"
+    for unit in ("k", "M", "G"):
+        count /= 1000
+        if round(count, 1) < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} T"
+
+
 def learned(task: Mapping[str, Any], values: bool = True) -> str:
     """What a task learned, in a few words; of a codebook its first values, or only how many there are."""
     if "parts" in task:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -34,8 +36,9 @@ class Streamed:
     def __init__(self, part: Unread, device: torch.device, *, channels_last: bool = True) -> None:
         self.part, self.device, self.shape = part, device, part.shape
         self.is_image = len(part.shape) == 3 and channels_last
-        self._order = _Order()
-        self._loader: DataLoader[Any] | None = None
+        self._order, self._beside = _Order(), _Beside()
+        # At the end of this process too: to multiprocessing, which ends them by a signal, they would have failed.
+        weakref.finalize(self, self._beside.end)
 
     def __len__(self) -> int:
         return len(self.part)
@@ -45,23 +48,30 @@ class Streamed:
         return self._placed(_read(self.part, (self.part.seed, index.tolist())))
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All batches in the order of the data."""
-        places = range(len(self))
-        asked = [(self.part.seed, list(places[i : i + batch_size])) for i in places[::batch_size]]
-        for batch in self._loaded(_Order(asked), keep=False):
-            yield self._placed(batch)
+        """All batches in the order of the data; raises as `batches` does."""
+        places, beside = range(len(self)), _Beside()
+        order = _Order([(self.part.seed, list(places[i : i + batch_size])) for i in places[::batch_size]])
+        beside.begin(self._loaded(order, keep=False))
+        try:
+            for _ in order.asked:
+                yield self._placed(beside.next())
+        finally:
+            beside.end()
 
     def batches(self, seed: int, places: Sequence[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of these places, one after the other; the processes that read stay for the next call."""
+        """The batches of these places, one after the other; the processes that read stay for the next call.
+
+        Raises:
+            RunFailed: an item cannot be read, or a process that reads was killed.
+        """
         self._order.asked = [(derive(seed, "items"), each) for each in places]
-        if self._loader is None:
-            self._loader = self._loaded(self._order, keep=True)
-        for batch in self._loader:
-            yield self._placed(batch)
+        self._beside.begin(self._beside.loader or self._loaded(self._order, keep=True))
+        for _ in places:
+            yield self._placed(self._beside.next())
 
     def close(self) -> None:
         """Ends the processes that read."""
-        self._loader = None
+        self._beside.end()
 
     def _loaded(self, order: _Order, *, keep: bool) -> DataLoader[Any]:
         workers = min(self.part.workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
@@ -83,6 +93,48 @@ class Streamed:
             raise RunFailed(batch)
         inputs, labels = (tensor.to(self.device, non_blocking=True) for tensor in batch)
         return laid_out(inputs) if self.is_image else inputs, labels
+
+
+class _Beside:
+    """The processes that read, and their batches."""
+
+    def __init__(self) -> None:
+        self.loader: DataLoader[Any] | None = None
+        self._running: Iterator[Any] | None = None
+
+    def begin(self, loader: DataLoader[Any]) -> None:
+        """Lets them read the loader's batches from the first one on."""
+        self.loader = loader
+        if threading.current_thread() is not threading.main_thread():
+            self._running = iter(loader)
+            return
+        # torch would raise, wherever this thread happens to be, when one of them dies; `next` finds out by itself.
+        handler = signal.getsignal(signal.SIGCHLD)
+        self._running = iter(loader)
+        signal.signal(signal.SIGCHLD, handler)
+
+    def next(self) -> Any:
+        """The next batch.
+
+        Raises:
+            RunFailed: a process was killed.
+        """
+        assert self._running is not None
+        try:
+            return next(self._running)
+        except (ConnectionError, EOFError) as error:  # what it sent lies with it
+            raise RunFailed(_KILLED) from error
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error):
+                raise RunFailed(_KILLED) from error
+            raise
+
+    def end(self) -> None:
+        """Ends them: they do so with their loader."""
+        self._running = self.loader = None
+
+
+_KILLED = "a process that reads the data was killed: out of memory? Lower data.workers"
 
 
 class _Order(Sampler[Asked]):
@@ -148,18 +200,8 @@ class StreamedBatches:
             self.augmenting.begin(seed)
 
     def batch(self, size: int) -> None:
-        """The next `size` inputs.
-
-        Raises:
-            RunFailed: an item cannot be read, or a process that reads was killed.
-        """
-        try:
-            inputs, labels = next(self.coming)
-        except RuntimeError as error:
-            if "DataLoader worker" in str(error):
-                problem = "a process that reads the data was killed: out of memory? Lower data.workers"
-                raise RunFailed(problem) from error
-            raise
+        """The next `size` inputs; raises as `Streamed.batches` does."""
+        inputs, labels = next(self.coming)
         if self.augmenting is not None:
             inputs = self.augmenting.batch(inputs, self.order[self.place : self.place + size], self.place)
         self.descent.batch(inputs, labels)

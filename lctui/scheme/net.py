@@ -32,6 +32,9 @@ class Layer:
 
     Or, of kind `BIAS`, a layer's bias: its name is then that of the tensor, `fc1.bias`.  `blocks` are the groups of a
     grouped convolution; `stored` names the tensor in a state dict where the layer's name does not tell.
+
+    `strip_pixels`: of the two convolutions that low rank with scheme_2 makes of one, the horizontal one's weights are
+    used that often: its output is as high as the other side of the layer.  None: as often as the layer's.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Layer:
     pixels: int = 1
     blocks: int = 1
     stored: str | None = field(default=None, compare=False)
+    strip_pixels: int | None = None
 
     @property
     def is_bias(self) -> bool:
@@ -62,6 +66,11 @@ class Layer:
         return prod(self.shape)
 
     @property
+    def flops(self) -> int:
+        """Floating-point operations for one input: 2 for each weight and pixel; a bias counts for nothing."""
+        return 0 if self.is_bias else 2 * self.parameters * self.pixels
+
+    @property
     def groups(self) -> int:
         """Filters of a convolution, neurons of a linear layer."""
         return self.shape[0]
@@ -75,7 +84,8 @@ class Layer:
 class NetInfo:
     """A net: its compressible layers, how many other values it has, what goes in and how many classes come out.
 
-    Biases that can be compressed are among the others, and listed.
+    Biases that can be compressed are among the others, and listed.  `counted`: are the layers' pixels those of a real
+    input?  If not, nothing can be said of FLOPs.
     """
 
     layers: tuple[Layer, ...]
@@ -83,6 +93,7 @@ class NetInfo:
     input_shape: tuple[int, ...] | None = None
     classes: int | None = None
     biases: tuple[Layer, ...] = ()
+    counted: bool = True
 
     @property
     def parameters(self) -> int:
@@ -92,7 +103,7 @@ class NetInfo:
     @property
     def flops(self) -> int:
         """Floating-point operations of the compressible layers for one input: 2 for each weight and pixel."""
-        return 2 * sum(layer.parameters * layer.pixels for layer in self.layers)
+        return sum(layer.flops for layer in self.layers)
 
     @property
     def compressible(self) -> tuple[Layer, ...]:
@@ -119,8 +130,8 @@ def biases(*layers: Layer) -> tuple[Layer, ...]:
 def lenet5(classes: int = 10) -> NetInfo:
     """LeNet5 as in Caffe, for 1×28×28 images: 20 and 50 filters of 5×5, 500 hidden units."""
     layers = (
-        Layer("conv1", "Conv2d", (20, 1, 5, 5), pixels=24 * 24),
-        Layer("conv2", "Conv2d", (50, 20, 5, 5), pixels=8 * 8),
+        Layer("conv1", "Conv2d", (20, 1, 5, 5), pixels=24 * 24, strip_pixels=28 * 24),
+        Layer("conv2", "Conv2d", (50, 20, 5, 5), pixels=8 * 8, strip_pixels=12 * 8),
         Layer("fc1", "Linear", (500, 800)),
         Layer("fc2", "Linear", (classes, 500)),
     )

@@ -32,7 +32,8 @@ Basis = Literal["exact", "estimate", "bound"]
 """What a predicted size is: certain; expected, if the non-zeros scatter evenly; or the most that it can become."""
 
 
-def _weakest(bases: Iterable[Basis]) -> Basis:
+def weakest(bases: Iterable[Basis]) -> Basis:
+    """The least certain of some; of none, certainty."""
     order: list[Basis] = ["exact", "estimate", "bound"]
     return max(bases, key=order.index, default="exact")
 
@@ -75,7 +76,7 @@ def predict(net: NetInfo, tasks: Sequence[ResolvedTask], mu: Mu) -> NetPredictio
     total = Predicted(
         storage.dense_bits(net.parameters),
         sum(layer.compressed_bits for layer in layers.values()) + storage.dense_bits(untouched(net, tasks)),
-        _weakest(layer.basis for layer in layers.values()),
+        weakest(layer.basis for layer in layers.values()),
     )
     return NetPrediction(total, layers)
 
@@ -89,7 +90,7 @@ def predict_task(task: ResolvedTask, mu: Mu) -> Predicted:
     """The size of one task; a sum's is the sum of its members'."""
     sizes = [_member(how, task, mu.at(mu.steps - 1)) for how in members(task.how)]
     return Predicted(
-        storage.dense_bits(task.parameters), sum(bits for bits, _ in sizes), _weakest(basis for _, basis in sizes)
+        storage.dense_bits(task.parameters), sum(bits for bits, _ in sizes), weakest(basis for _, basis in sizes)
     )
 
 
@@ -138,13 +139,16 @@ def _member(how: Any, task: ResolvedTask, last_mu: float) -> tuple[int, Basis]:
     raise TypeError(f"no prediction for {type(how).__name__}")
 
 
-def _prune(how: Prune, n: int) -> tuple[int, Basis]:
+def kept_weights(how: Prune, n: int) -> int | None:
+    """How many of n weights survive; None where that depends on them: under a penalty, or in the ℓ1 ball."""
     if how.fraction is not None:
-        kept = round(how.fraction * n)
-    elif how.norm == "l0" and how.kappa is not None:
-        kept = int(how.kappa)
-    else:
-        # How many a penalty or the ℓ1 ball keeps depends on the weights.
+        return round(how.fraction * n)
+    return int(how.kappa) if how.norm == "l0" and how.kappa is not None else None
+
+
+def _prune(how: Prune, n: int) -> tuple[int, Basis]:
+    kept = kept_weights(how, n)
+    if kept is None:
         return storage.survivors_bits(n, how.k) + storage.expected_gap_bits(n, n), "bound"
     if how.code == "arithmetic":
         return _arithmetic(how, kept, n), "estimate"
@@ -159,36 +163,45 @@ def _arithmetic(how: Prune, kept: int, n: int) -> int:
     return storage.expected_coded_index_bits(kept, how.k) + storage.dense_bits(how.k) + positions
 
 
-def _structured(how: PruneStructured, task: ResolvedTask) -> tuple[int, Basis]:
+def kept_groups(how: PruneStructured, task: ResolvedTask) -> int:
+    """How many filters or neurons of a task's layers survive."""
     groups = sum(layer.groups for layer in task.layers)
-    kept = how.kappa if how.kappa is not None else round((how.fraction or 0) * groups)
+    return how.kappa if how.kappa is not None else round((how.fraction or 0) * groups)
+
+
+def _structured(how: PruneStructured, task: ResolvedTask) -> tuple[int, Basis]:
+    groups, kept = sum(layer.groups for layer in task.layers), kept_groups(how, task)
     sizes = sorted((prod(layer.shape[1:]) for layer in task.layers for _ in range(layer.groups)), reverse=True)
     # Over layers of different widths, which groups survive decides the size: the widest ones bound it.
     return storage.structured_bits(sum(sizes[:kept]), groups), "exact" if len(set(sizes)) <= 1 else "bound"
 
 
 def _n_m(how: PruneNM, task: ResolvedTask) -> int:
-    slots = groups = 0
-    for layer in task.layers:
-        full, rest = divmod(prod(layer.shape[1:]), how.m)
-        slots += layer.groups * (full * how.n + min(how.n, rest))
-        groups += layer.groups * (full + (rest > 0))
+    slots, groups = (sum(counts) for counts in zip(*(n_m_slots(how, layer) for layer in task.layers), strict=True))
     return storage.n_m_bits(slots, groups, how.n, how.m)
+
+
+def n_m_slots(how: PruneNM, layer: Layer) -> tuple[int, int]:
+    """How many weights of a layer stay, and in how many groups of m its rows are cut."""
+    full, rest = divmod(prod(layer.shape[1:]), how.m)
+    return layer.groups * (full * how.n + min(how.n, rest)), layer.groups * (full + (rest > 0))
 
 
 def _low_rank(how: LowRank, layer: Layer, last_mu: float) -> tuple[int, Basis]:
     rows, columns = layer.matrix(how.conv_scheme)
-    if how.rank != "auto":
-        return storage.low_rank_bits(rows, columns, how.rank, how.bits), "exact"
-    return storage.low_rank_bits(rows, columns, _rank_bound(how, layer, rows, columns, last_mu), how.bits), "bound"
+    rank, basis = rank_of(how, layer, last_mu)
+    return storage.low_rank_bits(rows, columns, rank, how.bits), basis
 
 
-def _rank_bound(how: LowRank, layer: Layer, rows: int, columns: int, last_mu: float) -> int:
-    """The largest rank that automatic selection can choose.
+def rank_of(how: LowRank, layer: Layer, last_mu: float) -> tuple[int, Basis]:
+    """The rank that is given, or the largest that automatic selection can choose.
 
     Under the relative error, rank r is chosen over rank 0 only if α·C(r) ≤ μ/2, which bounds r by the last μ.
     """
+    if how.rank != "auto":
+        return how.rank, "exact"
+    rows, columns = layer.matrix(how.conv_scheme)
     cost = (how.alpha or 0) * (rows + columns) * (layer.pixels if how.criterion == "flops" else 1)
     if how.normalize and cost > 0:
-        return min(int(last_mu / 2 / cost), rows, columns)
-    return min(rows, columns)
+        return min(int(last_mu / 2 / cost), rows, columns), "bound"
+    return min(rows, columns), "bound"

@@ -12,13 +12,17 @@ from lctui.scheme.compressions import members
 from lctui.scheme.models import Scheme
 from lctui.scheme.net import NetInfo
 from lctui.scheme.predict import Predicted, predict, untouched
+from lctui.scheme.predict_flops import PredictedFlops, predict_flops
 from lctui.scheme.storage import dense_bits
 
 
 def check_report(scheme: Scheme, net: NetInfo) -> dict[str, Any]:
-    """The prediction, JSON-ready: the whole net, its layers, and biases that have a task; the rest is `others`."""
+    """The prediction, JSON-ready: the whole net, its layers, and biases that have a task; the rest is `others`.
+
+    FLOPs are None where nobody knows how large an input is.
+    """
     tasks = resolved_tasks(scheme, net)
-    prediction = predict(net, tasks, scheme.lc.mu)
+    prediction, costs = predict(net, tasks, scheme.lc.mu), predict_flops(net, tasks, scheme.lc.mu)
     task_of = {name: task for task in tasks for name in task.names}
     layers = []
     for layer in net.compressible:
@@ -34,10 +38,12 @@ def check_report(scheme: Scheme, net: NetInfo) -> dict[str, Any]:
                 "task": task.index if task is not None else None,
                 "how": describe_how(task) if task is not None else None,
                 **_fields(prediction.layers[layer.name]),
+                **_flops(costs.layers.get(layer.name) if costs is not None else None),
             }
         )
     return {
         **_fields(prediction.total),
+        **_flops(costs.total if costs is not None else None),
         "layers": layers,
         "others": {"parameters": untouched(net, tasks), "bits": dense_bits(untouched(net, tasks))},
     }
@@ -50,6 +56,16 @@ def _fields(predicted: Predicted) -> dict[str, Any]:
         "compression_ratio": predicted.ratio,
         "exact": predicted.exact,
         "basis": predicted.basis,
+    }
+
+
+def _flops(predicted: PredictedFlops | None) -> dict[str, Any]:
+    return {
+        "reference_flops": predicted.reference if predicted is not None else None,
+        "compressed_flops": predicted.compressed if predicted is not None else None,
+        "flops_ratio": predicted.ratio if predicted is not None else None,
+        "flops_exact": predicted.basis == "exact" if predicted is not None else None,
+        "flops_basis": predicted.basis if predicted is not None else None,
     }
 
 

@@ -173,6 +173,7 @@ def test_a_paper_gets_fewer_columns_and_digits(run: Run, tmp_path: Path) -> None
         "parameters": "10,334",
         "bytes": "45,433",
         "ratio": "37.7",
+        "FLOPs ratio": "2.50",
     }
     # One run is named above the table; a column that no task fills is left out.
     assert tasks.startswith(f"{NAME}: tasks\n")

@@ -110,6 +110,8 @@ def _anything(rng: Random) -> Any:
 
 def _places(value: Any, depth: int = 90) -> list[tuple[Any, Any]]:
     """Every (container, key) in a tree."""
-    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) and depth else ()
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    if not depth:
+        return []
     here: list[tuple[Any, Any]] = [(value, key) for key in keys]
     return here + [place for key in keys for place in _places(value[key], depth - 1)]

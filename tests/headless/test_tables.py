@@ -27,7 +27,12 @@ from lctui.scheme.report import check_report
 ROOT = Path(__file__).parents[2]
 MARKUP = "[red]x[/red]"
 ERRORS = {"train_error_pct": 99.99, "validation_error_pct": 88.88, "test_error_pct": 77.77}
-BLOCK = ERRORS | {"compressed_bits": 8_888_888_888, "compression_ratio": 999.94}
+BLOCK = ERRORS | {
+    "compressed_bits": 8_888_888_888,
+    "compression_ratio": 999.94,
+    "flops": 88_888_888_888,
+    "flops_ratio": 999.94,
+}
 RESULT: dict[str, Any] = {
     "name": f"net {MARKUP}",
     "id": "abcd-net",

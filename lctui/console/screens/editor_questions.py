@@ -149,11 +149,23 @@ class EditorQuestions(SchemeFiles):
             return
         if question is not self._net or not self.is_attached:
             return
-        layers = tuple(
-            Layer(each["name"], each["kind"], tuple(each["shape"]), each["pixels"], each.get("blocks", 1))
-            for each in found["layers"]
-        )
-        biases = tuple(Layer(each["name"], BIAS, tuple(each["shape"])) for each in found.get("biases", ()))
-        shape = tuple(found["input_shape"]) if found.get("input_shape") else None
-        self.session.describe_net(key, NetInfo(layers, found["others"], shape, found.get("classes"), biases))
+        self.session.describe_net(key, _net_of(found))
         await self.refresh_all()
+
+
+def _net_of(found: Mapping[str, Any]) -> NetInfo:
+    """A net as `lctui.inspector` describes it."""
+    layers = tuple(
+        Layer(
+            each["name"],
+            each["kind"],
+            tuple(each["shape"]),
+            each["pixels"],
+            each.get("blocks", 1),
+            strip_pixels=each.get("strip_pixels"),
+        )
+        for each in found["layers"]
+    )
+    biases = tuple(Layer(each["name"], BIAS, tuple(each["shape"])) for each in found.get("biases", ()))
+    shape = tuple(found["input_shape"]) if found.get("input_shape") else None
+    return NetInfo(layers, found["others"], shape, found.get("classes"), biases, counted=found.get("counted", False))
