@@ -99,7 +99,7 @@ def from_datasets(
         BadInput: at `path`, for anything that cannot be trained on.
     """
     given = {"train": train, "test": test}
-    if should_stream(data, train, test):
+    if should_stream(data, train, test, seed):
         places = {part: Place(source, path, part, labelled) for part in given}
         return _streamed(
             {part: unread(items, places[part], seed, data.workers) for part, items in given.items()}, data, seed

@@ -72,14 +72,15 @@ def _seed(text: str) -> None:
     torch.default_generator.manual_seed(random.getrandbits(63))
 
 
-def should_stream(block: scheme.Data, train: Any, test: Any) -> bool:
+def should_stream(block: scheme.Data, train: Any, test: Any, seed: int) -> bool:
     """Are these data sets of the user's read as they are needed?"""
     if block.stream != "auto":
         return block.stream == "always"
     if pair_of(train) is not None:
         return False  # they are in memory already
     try:
-        inputs = torch.as_tensor(train[0][0])
+        with user_code.seeded(seed):  # what items do by chance later is as if nobody had looked
+            inputs = torch.as_tensor(train[0][0])
         count = len(train) + len(test)
     except Exception:  # reading them will say what is wrong
         return False

@@ -52,7 +52,8 @@ def by_chance():
     return Noisy(60), Images(30)
 
 def net():
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2))
+    seen = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+    return nn.Sequential(*seen, nn.Dropout(0.2), nn.Linear(16, 2))
 """
 
 
@@ -174,6 +175,26 @@ def test_what_is_too_large_is_streamed_of_itself(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Small)
     loaded = data.from_datasets(images, images, block, seed=0)
     assert isinstance(loaded.train, Unread) and (len(loaded.train), len(loaded.test)) == (9, 10)
+
+
+def test_looking_at_the_first_item_changes_nothing_by_chance() -> None:
+    import torch
+
+    from lctui import data, user_code
+    from lctui.scheme import Data
+
+    class Noisy:
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+            return torch.randn(3), i % 2
+
+    with user_code.seeded(4):
+        wanted = torch.stack([torch.randn(3) for _ in range(10)])
+    with user_code.seeded(4):
+        loaded = data.from_datasets(Noisy(), Noisy(), Data(name="mine:data", validation=0.0), seed=4)
+    assert torch.equal(loaded.train.first(10).inputs, wanted)
 
 
 def test_other_data_are_other_data(tmp_path: Path) -> None:

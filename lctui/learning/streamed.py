@@ -6,6 +6,7 @@ same.  What an item is, `lctui.data_streams` knows.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -85,6 +86,8 @@ class Streamed:
             collate_fn=_as_it_is,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_alone,
+            generator=torch.Generator(),  # the global one is the net's: dropout draws from it
+            multiprocessing_context="fork" if workers else None,  # a user's file is no module that others could import
             **beside,
         )
 
@@ -180,6 +183,15 @@ def _alone(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process at once when the one that trains is killed: it would go on to hold that one's lock."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
 
 
 class StreamedBatches:

@@ -189,16 +189,19 @@ def _resnet(blocks: int, classes: int) -> NetInfo:
     channels, side = RESNET_WIDTHS[0], _CIFAR_IMAGE[-1]
     convolutions = [_convolution("conv1", _CIFAR_IMAGE[0], channels, side)]
     for stage, width in enumerate(RESNET_WIDTHS, start=1):
-        side = side if stage == 1 else side // 2
+        before, side = side, side if stage == 1 else side // 2
         for block in range(blocks):
-            convolutions.append(_convolution(f"layer{stage}.{block}.conv1", channels, width, side))
+            convolutions.append(_convolution(f"layer{stage}.{block}.conv1", channels, width, side, before))
+            before = side
             convolutions.append(_convolution(f"layer{stage}.{block}.conv2", width, width, side))
             channels = width
     return _normed(convolutions, channels, classes)
 
 
-def _convolution(name: str, inputs: int, outputs: int, side: int) -> Layer:
-    return Layer(name, "Conv2d", (outputs, inputs, 3, 3), pixels=side * side)
+def _convolution(name: str, inputs: int, outputs: int, side: int, before: int | None = None) -> Layer:
+    """3×3, to images of that side, from images of as many pixels or `before`."""
+    strips = (side if before is None else before) * side
+    return Layer(name, "Conv2d", (outputs, inputs, 3, 3), pixels=side * side, strip_pixels=strips)
 
 
 def _normed(convolutions: list[Layer], features: int, classes: int) -> NetInfo:
