@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from lctui.bench.rounds import Say, take_turns
+from lctui.bench.rounds import Run, Say, against_libraries
 from lctui.compression import c_step
 from lctui.scheme import How
 
@@ -42,18 +43,9 @@ def measure_c_steps(device: torch.device, rounds: int, say: Say) -> list[dict[st
     """Every C step on 400,000 weights: rows with `what`, `seconds`, and `library`, `library_seconds`, `ratio`."""
     say(f"C steps, {ROWS * COLUMNS:,} weights")
     v = weights(device)
-    contestants: dict[str, Callable[[], object]] = {what: _ours(how, v) for what, how in HOWS.items()}
+    runs = {what: partial(ours(how), v) for what, how in HOWS.items()}
     libraries = {what: found for what, how in HOWS.items() if (found := _library(how, v)) is not None}
-    contestants |= {f"library for {what}": call for what, (_, call) in libraries.items()}
-    times = take_turns(contestants, rounds, device, say)
-    rows = []
-    for what in HOWS:
-        row: dict[str, Any] = {"what": what, "n": ROWS * COLUMNS, "seconds": times[what].median}
-        if what in libraries:
-            theirs = times[f"library for {what}"].median
-            row |= {"library": libraries[what][0], "library_seconds": theirs, "ratio": theirs / row["seconds"]}
-        rows.append(row | {"all_seconds": list(times[what].seconds)})
-    return rows
+    return against_libraries(runs, libraries, ROWS * COLUMNS, rounds, device, say)
 
 
 def weights(device: torch.device) -> Tensor:
@@ -64,12 +56,13 @@ def weights(device: torch.device) -> Tensor:
     return (noise + 0.02 * strong).to(device)
 
 
-def _ours(how: Any, v: Tensor) -> Callable[[], object]:
+def ours(how: Any) -> Callable[[Tensor], object]:
+    """Our C step of a scheme's `how`."""
     parsed = TypeAdapter(How).validate_python(how)
-    return lambda: c_step(parsed, v, MU)
+    return lambda v: c_step(parsed, v, MU)
 
 
-def _library(how: Any, v: Tensor) -> tuple[str, Callable[[], object]] | None:
+def _library(how: Any, v: Tensor) -> tuple[str, Run] | None:
     """The obvious call, with its name; None where there is none, or it is not installed."""
     match how:
         case {"type": "quantize", "k": k}:
@@ -82,7 +75,7 @@ def _library(how: Any, v: Tensor) -> tuple[str, Callable[[], object]] | None:
     return None
 
 
-def _kmeans(k: int, v: Tensor) -> tuple[str, Callable[[], object]] | None:
+def _kmeans(k: int, v: Tensor) -> tuple[str, Run] | None:
     try:
         from sklearn.cluster import KMeans
     except ImportError:

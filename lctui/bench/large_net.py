@@ -9,15 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from lctui.bench.rounds import Say, take_turns
-from lctui.compression import c_step
+from lctui.bench.c_steps import ours
+from lctui.bench.rounds import Run, Say, against_libraries
 from lctui.compression.low_rank import to_matrix
-from lctui.scheme import How
 
-MU = 1e-3
 FRACTION, RANK = 0.05, 16
 
 HOWS: dict[str, Any] = {
@@ -39,17 +36,9 @@ def measure_large_net(device: torch.device, rounds: int, say: Say) -> list[dict[
             lambda w: torch.linalg.svd(to_matrix(w, "scheme_2"), full_matrices=False),
         ),
     }
-    contestants = {what: _every(layers, _ours(how)) for what, how in HOWS.items()}
-    contestants |= {f"library for {what}": _every(layers, call) for what, (_, call) in libraries.items()}
-    times = take_turns(contestants, rounds, device, say)
-    rows = []
-    for what in HOWS:
-        row: dict[str, Any] = {"what": what, "n": n, "seconds": times[what].median}
-        if what in libraries:
-            theirs = times[f"library for {what}"].median
-            row |= {"library": libraries[what][0], "library_seconds": theirs, "ratio": theirs / row["seconds"]}
-        rows.append(row | {"all_seconds": list(times[what].seconds)})
-    return rows
+    runs = {what: _every(layers, ours(how)) for what, how in HOWS.items()}
+    beside = {what: (name, _every(layers, call)) for what, (name, call) in libraries.items()}
+    return against_libraries(runs, beside, n, rounds, device, say)
 
 
 def weights(device: torch.device) -> list[Tensor]:
@@ -63,10 +52,5 @@ def weights(device: torch.device) -> list[Tensor]:
     return [torch.randn(shape, generator=generator).mul_((2 / shape[0]) ** 0.5).to(device) for shape in shapes]
 
 
-def _ours(how: Any) -> Callable[[Tensor], object]:
-    parsed = TypeAdapter(How).validate_python(how)
-    return lambda w: c_step(parsed, w, MU)
-
-
-def _every(layers: list[Tensor], call: Callable[[Tensor], object]) -> Callable[[], object]:
+def _every(layers: list[Tensor], call: Callable[[Tensor], object]) -> Run:
     return lambda: [call(layer) for layer in layers]
