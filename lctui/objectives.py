@@ -38,8 +38,8 @@ def _function(name: str, known: Mapping[str, Function], source: str, path: str) 
     return InFloat32(user_code.resolve(name, source=source, path=path))
 
 
-def augment_of(block: scheme.Data, source: str = "") -> Augment | None:
-    """The augmentations of a scheme, None for none.
+def augment_of(block: scheme.Data, source: str = "") -> Augment:
+    """The augmentations of a scheme.
 
     Raises:
         BadInput: a function of the user's own cannot be found.
@@ -50,13 +50,11 @@ def augment_of(block: scheme.Data, source: str = "") -> Augment | None:
         for number, step in enumerate(steps)
         if step.function is not None
     )
-    return Augment(steps, functions) if steps else None
+    return Augment(steps, functions)
 
 
-def check_augment(augment: Augment | None, inputs: Tensor) -> list[Problem]:
+def check_augment(augment: Augment, inputs: Tensor) -> list[Problem]:
     """What is wrong with augmentations for such inputs [n, …]."""
-    if augment is None:
-        return []
     problems = misfits(augment.steps, inputs.shape[1:])
     own = iter(augment.functions)
     for number, step in enumerate(augment.steps):

@@ -101,7 +101,7 @@ def _fitting(
     module: nn.Module,
     loaded: data.DataSet,
     objective: Objective,
-    augment: Augment | None,
+    augment: Augment,
     source: str,
     own: bool = False,
 ) -> NetInfo:
@@ -115,7 +115,7 @@ def _fitting(
         info = models.describe(module, _first(loaded, 1), source=source)
         problems = resolve(tasks, info)[1] if own else check_scheme(scheme.model, scheme.data, tasks, info)
         problems += check_outputs(module, loaded, objective)
-        if own or scheme.data.name not in BUILT_IN_DATA or (augment is not None and augment.functions):
+        if own or scheme.data.name not in BUILT_IN_DATA or augment.functions:
             problems += check_augment(augment, _first(loaded, 2))
     if problems:
         raise BadInput(source, problems)

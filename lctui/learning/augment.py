@@ -30,13 +30,16 @@ Function = Callable[[Tensor, torch.Generator], Tensor]
 class Augment:
     """Some augmentations in order, with the user's own functions among them; equal to another that does the same."""
 
-    steps: tuple[Augmentation, ...]
+    steps: tuple[Augmentation, ...] = ()
     functions: tuple[Function, ...] = ()
 
     @property
     def can_be_captured(self) -> bool:
         """Does it draw no random numbers within a batch?"""
         return not self.functions
+
+
+NOTHING = Augment()
 
 
 class Augmenting:
@@ -55,19 +58,18 @@ class Augmenting:
         drawn = torch.rand(self.draws.shape, generator=torch.Generator().manual_seed(self._seed))
         self.draws.copy_(drawn)  # in place: a captured graph reads from here
 
-    def batch(self, inputs: Tensor, index: Tensor, place: int | None = None) -> Tensor:
+    def batch(self, inputs: Tensor, index: Tensor, place: int = 0) -> Tensor:
         """Inputs [b, …], those at `index` [b] of the data, as they are trained on.
 
         `place` is where in the epoch the batch begins, which seeds the user's own functions.
         """
-        uniform = self.draws.index_select(0, index)
         own = iter(self.how.functions)
         for number, step in enumerate(self.how.steps):
             if step.function is not None:
-                self.generator.manual_seed(derive(self._seed, number, place or 0))
+                self.generator.manual_seed(derive(self._seed, number, place))
                 inputs = next(own)(inputs, self.generator)
             else:
-                drawn = uniform[:, DRAWS * number : DRAWS * (number + 1)]
+                drawn = self.draws[:, DRAWS * number : DRAWS * (number + 1)].index_select(0, index)
                 inputs = _BY_NAME[step.name](inputs, drawn, step.pixels or 0)
         return inputs
 

@@ -35,9 +35,7 @@ class CapturedBatches:
     To be used with the data's device as the current one.
     """
 
-    def __init__(
-        self, descent: Descent, data: Resident, modules: Sequence[nn.Module], augmenting: Augmenting | None = None
-    ) -> None:
+    def __init__(self, descent: Descent, data: Resident, modules: Sequence[nn.Module], augmenting: Augmenting) -> None:
         """`modules` are those whose statistics training changes."""
         self.descent, self.data, self.modules, self.augmenting = descent, data, modules, augmenting
         self.order = torch.zeros(len(data), dtype=torch.int64, device=data.device)
@@ -50,8 +48,7 @@ class CapturedBatches:
         """A new epoch, from a place in its order."""
         self.order.copy_(order)
         self.place.fill_(place)
-        if self.augmenting is not None:
-            self.augmenting.begin(seed)
+        self.augmenting.begin(seed)
 
     def batch(self, size: int) -> None:
         """The next `size` inputs; returns before they are done, but not long before."""
@@ -75,9 +72,7 @@ class CapturedBatches:
     def _batch(self, size: int) -> None:
         index = self.order[self.place + torch.arange(size, device=self.order.device)]
         inputs, labels = self.data.batch(index)
-        if self.augmenting is not None:
-            inputs = self.augmenting.batch(inputs, index)
-        self.descent.batch(inputs, labels)
+        self.descent.batch(self.augmenting.batch(inputs, index), labels)
         self.place += size
 
     def _capture(self, key: tuple[int, bool]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lctui.errors import Diverged
-from lctui.learning.augment import Augment
+from lctui.learning.augment import NOTHING, Augment
 from lctui.learning.objective import CLASSIFICATION, Objective, summed
 from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
@@ -36,7 +36,7 @@ class Splits:
     validation: Data
     test: Data
     objective: Objective = CLASSIFICATION
-    augment: Augment | None = None
+    augment: Augment = NOTHING
     """What happens to training images; evaluation knows nothing of it."""
 
 

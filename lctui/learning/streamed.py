@@ -197,7 +197,7 @@ def _end_with_parent() -> None:
 class StreamedBatches:
     """The batches of a `Descent` on streamed data."""
 
-    def __init__(self, descent: Descent, data: Streamed, augmenting: Augmenting | None, sizes: Sequence[int]) -> None:
+    def __init__(self, descent: Descent, data: Streamed, augmenting: Augmenting, sizes: Sequence[int]) -> None:
         """`sizes`: of an epoch's batches."""
         self.descent, self.data, self.augmenting, self.sizes = descent, data, augmenting, sizes
 
@@ -208,15 +208,13 @@ class StreamedBatches:
         places = [listed[a:b] for a, b in pairwise(ends) if a >= place]
         self.order, self.place = order, place
         self.coming = self.data.batches(seed, places)
-        if self.augmenting is not None:
-            self.augmenting.begin(seed)
+        self.augmenting.begin(seed)
 
     def batch(self, size: int) -> None:
         """The next `size` inputs; raises as `Streamed.batches` does."""
         inputs, labels = next(self.coming)
-        if self.augmenting is not None:
-            inputs = self.augmenting.batch(inputs, self.order[self.place : self.place + size], self.place)
-        self.descent.batch(inputs, labels)
+        index = self.order[self.place : self.place + size]
+        self.descent.batch(self.augmenting.batch(inputs, index, self.place), labels)
         self.place += size
 
     def forget(self) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lctui.errors import Interrupted
-from lctui.learning.augment import Augment, Augmenting
+from lctui.learning.augment import NOTHING, Augment, Augmenting
 from lctui.learning.captured import CapturedBatches
 from lctui.learning.descent import Descent, Penalty, SgdSettings
 from lctui.learning.gradients import gradient_of
@@ -67,7 +67,7 @@ class Trainer:
     stop: Stop = never
     on_batch: Callable[[int, int], None] = lambda done, total: None
     loss: Loss = F.cross_entropy
-    augment: Augment | None = None
+    augment: Augment = NOTHING
 
     def __post_init__(self) -> None:
         self.kind = arithmetic(self.settings.precision, self.net.device)
@@ -185,22 +185,19 @@ def train(turns: Sequence[Turn], descent: Descent, batches: Batches) -> None:
 class BatchesInOrder:
     """The batches of a `Descent` on resident data, one operation after the other."""
 
-    def __init__(self, descent: Descent, data: Resident, augmenting: Augmenting | None) -> None:
+    def __init__(self, descent: Descent, data: Resident, augmenting: Augmenting) -> None:
         self.descent, self.data, self.augmenting = descent, data, augmenting
 
     def begin(self, order: Tensor, place: int, seed: int) -> None:
         """A new epoch, from a place in its order."""
         self.order, self.place = order, place
-        if self.augmenting is not None:
-            self.augmenting.begin(seed)
+        self.augmenting.begin(seed)
 
     def batch(self, size: int) -> None:
         """The next `size` inputs."""
         index = self.order[self.place : self.place + size]
         inputs, labels = self.data.batch(index)
-        if self.augmenting is not None:
-            inputs = self.augmenting.batch(inputs, index, self.place)
-        self.descent.batch(inputs, labels)
+        self.descent.batch(self.augmenting.batch(inputs, index, self.place), labels)
         self.place += size
 
     def forget(self) -> None:
@@ -211,14 +208,12 @@ class BatchesInOrder:
 Batches = BatchesInOrder | CapturedBatches | StreamedBatches
 
 
-def batches_of(
-    descent: Descent, data: Resident | Streamed, nets: Sequence[FlatNet], augment: Augment | None
-) -> Batches:
+def batches_of(descent: Descent, data: Resident | Streamed, nets: Sequence[FlatNet], augment: Augment) -> Batches:
     """The fastest way through an epoch on the data's device."""
-    augmenting = None if augment is None else Augmenting(augment, len(data), data.device)
+    augmenting = Augmenting(augment, len(data), data.device)
     if isinstance(data, Streamed):
         return StreamedBatches(descent, data, augmenting, batch_sizes(len(data), descent.settings.batch_size))
-    if data.device.type == "cuda" and (augment is None or augment.can_be_captured):
+    if data.device.type == "cuda" and augment.can_be_captured:
         return CapturedBatches(descent, data, [net.module for net in nets], augmenting)
     return BatchesInOrder(descent, data, augmenting)
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lctui.errors import Interrupted
 from lctui.learning import precision
+from lctui.learning.augment import NOTHING, Augmenting
 from lctui.learning.captured import CapturedBatches
 from lctui.learning.descent import Penalty, SgdSettings
 from lctui.learning.evaluate import error_of
@@ -154,7 +155,8 @@ def test_batches_whose_order_lies_on_the_device_are_the_same() -> None:
         net.module[3].p = 0.0
         one = trainer(net)
         if net is nets[1]:
-            one.batches = CapturedBatches(one.descent, one.data, [net.module])
+            nothing = Augmenting(NOTHING, len(one.data), CPU)
+            one.batches = CapturedBatches(one.descent, one.data, [net.module], nothing)
             one.batches.captures = False
         penalty = Penalty(torch.full_like(net.w, 0.1), torch.zeros_like(net.w))
         ends.append([one.epoch(0.05, penalty), one.epoch(0.04, penalty)])
