@@ -6,14 +6,16 @@ Owns finding a user's own losses, metrics and augmentations, and trying them on 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lctui import scheme, user_code
+from lctui.data_items import type_name
 from lctui.errors import Problem
-from lctui.learning.augment import Augment, misfit
+from lctui.learning.augment import Augment
 from lctui.learning.objective import LOSSES, METRICS, InFloat32, Objective
 from lctui.memory import is_out_of_memory
 from lctui.scheme.augmentations import misfits, parse
@@ -56,30 +58,21 @@ def augment_of(block: scheme.Data, source: str = "") -> Augment:
 def check_augment(augment: Augment, inputs: Tensor) -> list[Problem]:
     """What is wrong with augmentations for such inputs [n, …]."""
     problems = misfits(augment.steps, inputs.shape[1:])
-    own = iter(augment.functions)
+    own, of = iter(augment.functions), f"inputs {_shape(inputs)} and a generator"
     for number, step in enumerate(augment.steps):
         if step.function is None:
             continue
-        try:
-            problem = misfit(next(own), inputs)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            problem = f"does not take inputs {_shape(inputs)} and a generator: {user_code.one_line(error)}"
-        if problem:
+        generator = torch.Generator(inputs.device).manual_seed(0)
+        got, problem = _tried(partial(next(own), inputs.clone(), generator), of)
+        if problem := problem or _misfit_of_augmentation(got, inputs):
             problems.append(Problem(f"data.augment.{number}", problem))
     return problems
 
 
-def check_objective(objective: Objective, module: nn.Module, inputs: Tensor, targets: Tensor) -> list[Problem]:
-    """What is wrong with a loss or a metric on a batch; the net, and torch's random state, are left as they were."""
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        outputs = module.eval()(inputs)
-        if not isinstance(outputs, Tensor):
-            return [Problem("model", f"the net must return a tensor, it returns {type(outputs).__name__}")]
-        problems = _check("loss", objective.loss, outputs, targets, _misfit_of_loss)
-        problems += _check("metric", objective.metric, outputs.detach(), targets, _misfit_of_metric)
-    return problems
+def check_objective(objective: Objective, outputs: Tensor, targets: Tensor) -> list[Problem]:
+    """What is wrong with a loss or a metric on a net's outputs for a batch; the loss is to depend on them."""
+    problems = _check("loss", objective.loss, outputs, targets, _misfit_of_loss)
+    return problems + _check("metric", objective.metric, outputs.detach(), targets, _misfit_of_metric)
 
 
 def _check(
@@ -90,14 +83,28 @@ def _check(
     misfit: Callable[[Any, int], str | None],
 ) -> list[Problem]:
     of = f"outputs {_shape(outputs)} and targets {_shape(targets)}"
+    got, problem = _tried(partial(function, outputs, targets), of)
+    if problem is None and (found := misfit(got, len(targets))) is not None:
+        problem = f"for {of}, {found}"
+    return [Problem(f"objective.{name}", problem)] if problem else []
+
+
+def _tried(call: Callable[[], Any], of: str) -> tuple[Any, str | None]:
+    """What a function of the user's own returns, or what it says of its arguments instead."""
     try:
-        got = function(outputs, targets)
+        return call(), None
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        return [Problem(f"objective.{name}", f"does not take {of}: {user_code.one_line(error)}")]
-    problem = misfit(got, len(targets))
-    return [Problem(f"objective.{name}", f"for {of}, {problem}")] if problem else []
+        return None, f"does not take {of}: {user_code.one_line(error)}"
+
+
+def _misfit_of_augmentation(got: Any, inputs: Tensor) -> str | None:
+    if not isinstance(got, Tensor):
+        return f"it must return inputs, it returns {type(got).__name__}"
+    if got.shape != inputs.shape or got.dtype != inputs.dtype:
+        return f"it must return what it gets, {_shape(inputs)}; it returns {_shape(got)}"
+    return None
 
 
 def _misfit_of_loss(got: Any, n: int) -> str | None:
@@ -118,7 +125,7 @@ def _misfit_of_metric(got: Any, n: int) -> str | None:
 
 
 def _shape(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} [{', '.join(map(str, tensor.shape))}]"
+    return f"{type_name(tensor.dtype)} [{', '.join(map(str, tensor.shape))}]"
 
 
 def _what(value: Any) -> str:

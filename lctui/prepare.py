@@ -24,7 +24,7 @@ from lctui.data_items import Split
 from lctui.data_streams import Unread
 from lctui.errors import BadInput, Problem
 from lctui.learning.augment import Augment
-from lctui.learning.evaluate import Splits
+from lctui.learning.evaluate import Data, Splits
 from lctui.learning.objective import Objective
 from lctui.learning.resident import Resident
 from lctui.learning.streamed import Streamed
@@ -190,7 +190,7 @@ def _resident(loaded: data.DataSet, device: torch.device, fast: bool) -> Splits:
     return Splits(train, validation, test)
 
 
-def _on_device(part: Split | Unread, device: torch.device, fast: bool) -> Resident | Streamed:
+def _on_device(part: Split | Unread, device: torch.device, fast: bool) -> Data:
     if isinstance(part, Unread):
         return Streamed(part, device, channels_last=fast)
     return Resident(part.inputs, part.labels, device, channels_last=fast)
@@ -226,28 +226,27 @@ def _takes_channels_last(module: nn.Module, inputs: torch.Tensor) -> bool:
 
 def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective) -> list[Problem]:
     """Does the net turn a batch of this data into what the loss and the metric take: of a classifier, class scores?"""
-    module.eval()
-    few = loaded.train.first(2)
     if not any(True for _ in module.parameters()):
         return [Problem("model", "the net has no parameters: there is nothing to train or to compress")]
+    few = loaded.train.first(2)
     try:
-        with torch.inference_mode():
-            outputs = module(_first(loaded, 2))
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            outputs = module.eval()(few.inputs)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         shape = "×".join(map(str, loaded.train.shape))
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [Problem("model", f"the net does not take the data's {shape} inputs: {text}")]
-    if not objective.takes_scores:
-        return check_objective(objective, module, few.inputs, few.labels)
-    if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2:
-        got = str(tuple(outputs.shape)) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        return [Problem("model", f"the net must return scores [inputs, classes], it returns {got}")]
-    if outputs.shape[1] < loaded.classes:
-        message = f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes"
-        return [Problem("model", message)]
-    return check_objective(objective, module, few.inputs, few.labels)
+    wanted = "scores [inputs, classes]" if objective.takes_scores else "a tensor"
+    if not isinstance(outputs, torch.Tensor):
+        return [Problem("model", f"the net must return {wanted}, it returns {type(outputs).__name__}")]
+    if objective.takes_scores and outputs.dim() != 2:
+        return [Problem("model", f"the net must return {wanted}, it returns {tuple(outputs.shape)}")]
+    if objective.takes_scores and outputs.shape[1] < loaded.classes:
+        return [Problem("model", f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes")]
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        return check_objective(objective, outputs, few.labels)
 
 
 def provenance(prepared: Prepared) -> dict[str, Any]:

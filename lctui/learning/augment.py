@@ -122,14 +122,3 @@ def _gathered(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 _BY_NAME: dict[str, Any] = {"flip": _flip, "crop": _crop, "shift": _shift, "erase": _erase}
-
-
-def misfit(function: Function, inputs: Tensor) -> str | None:
-    """What is wrong with a function of the user's own, tried on a few inputs."""
-    got = function(inputs.clone(), torch.Generator(inputs.device).manual_seed(0))
-    if not isinstance(got, Tensor):
-        return f"it must return inputs, it returns {type(got).__name__}"
-    if got.shape != inputs.shape or got.dtype != inputs.dtype:
-        wanted, found = (f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (inputs, got))
-        return f"it must return what it gets, {wanted}; it returns {found}"
-    return None

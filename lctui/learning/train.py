@@ -21,6 +21,7 @@ from lctui.errors import Interrupted
 from lctui.learning.augment import NOTHING, Augment, Augmenting
 from lctui.learning.captured import CapturedBatches
 from lctui.learning.descent import Descent, Penalty, SgdSettings
+from lctui.learning.evaluate import Data
 from lctui.learning.gradients import gradient_of
 from lctui.learning.net import FlatNet
 from lctui.learning.objective import Loss
@@ -59,7 +60,7 @@ class Trainer:
     """
 
     net: FlatNet
-    data: Resident | Streamed
+    data: Data
     settings: SgdSettings
     seed: int
     stream: Stream = ()
@@ -208,7 +209,7 @@ class BatchesInOrder:
 Batches = BatchesInOrder | CapturedBatches | StreamedBatches
 
 
-def batches_of(descent: Descent, data: Resident | Streamed, nets: Sequence[FlatNet], augment: Augment) -> Batches:
+def batches_of(descent: Descent, data: Data, nets: Sequence[FlatNet], augment: Augment) -> Batches:
     """The fastest way through an epoch on the data's device."""
     augmenting = Augmenting(augment, len(data), data.device)
     if isinstance(data, Streamed):
