@@ -1,6 +1,6 @@
 """Numbers as a person reads them.
 
-Owns the wording of durations, percentages, ratios, sizes and of what a task learned, for tables and progress lines.
+Owns the wording of durations, ratios, sizes and of what a task learned, for tables and progress lines.
 """
 
 from __future__ import annotations
@@ -29,37 +29,30 @@ def roughly(seconds: float) -> str:
     return f"{minutes}m" if minutes < 60 else f"{minutes // 60}h" if minutes < 2880 else f"{minutes // 1440}d"
 
 
-def percent(value: float | None) -> str:
-    """A percentage with two digits, or a dash."""
-    return "–" if value is None else f"{value:.2f}"
-
-
 def times(ratio: float | None) -> str:
     """A compression ratio, or ∞ when nothing is left to store."""
     return "∞" if ratio is None else f"{ratio:.1f}×" if ratio < 1000 else f"{ratio:.0f}×"
 
 
 def size_of(bits: int | float) -> str:
-    """Bits as bytes, in the unit that reads best."""
-    size = bits / 8
-    if round(size) < 1000:
-        return f"{size:.0f} B"
-    for unit in ("KB", "MB"):
-        size /= 1000
-        if round(size, 1) < 1000:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1000:.1f} GB"
+    """Bits as bytes, in the unit that reads best: 640 B, 4.6 MB."""
+    return _scaled(bits / 8, (" B", " KB", " MB", " GB"))
 
 
 def short(count: int | float) -> str:
     """A count in the unit that reads best: 640, 4.6 M."""
-    if round(count) < 1000:
-        return f"{count:.0f}"
-    for unit in ("k", "M", "G"):
-        count /= 1000
-        if round(count, 1) < 1000:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:.1f} T"
+    return _scaled(count, ("", " k", " M", " G", " T"))
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
+    """In the smallest unit that leaves fewer than four digits before the point; whole in the first."""
+    if round(value) < 1000:
+        return f"{value:.0f}{units[0]}"
+    for unit in units[1:-1]:
+        value /= 1000
+        if round(value, 1) < 1000:
+            return f"{value:.1f}{unit}"
+    return f"{value / 1000:.1f}{units[-1]}"
 
 
 def learned(task: Mapping[str, Any], values: bool = True) -> str:

@@ -23,7 +23,7 @@ from lctui.runs.formats import require_known
 from lctui.runs.locks import Lock, is_held
 from lctui.runs.process import launch, require_device_name
 from lctui.runs.status import AT_WORK, words
-from lctui.runs.store import Run, Store, order_of, run_facts
+from lctui.runs.store import Run, Store, place_of, run_facts
 
 if TYPE_CHECKING:
     from lctui.scheme import Scheme
@@ -278,7 +278,7 @@ class Queue:
             return []
         if fresh or changed != self._scanned[0]:
             runs = [run for run in self.store.folders() if _is_queued(run)]
-            runs.sort(key=lambda run: (order_of(run.read("meta.json")), run.id))
+            runs.sort(key=place_of)
             # A folder that comes within the clock's tick would leave the same time: a young one is not trusted, nor one
             # by a server's clock that is ahead.  One of the far future is from before the clock was set back.
             young = -3600 < time.time() - changed / 1e9 < 2

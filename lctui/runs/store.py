@@ -119,6 +119,11 @@ def summary_of(run_id: str, status: Status, files: Mapping[str, dict[str, Any]])
     }
 
 
+def place_of(run: Run) -> tuple[str, str]:
+    """What runs are sorted by, the oldest first; two that were made at once by their ids."""
+    return order_of(run.read("meta.json")), run.id
+
+
 def order_of(meta: Mapping[str, Any]) -> str:
     """What sorts runs, oldest first: when they were made, or, while the clock was behind, a place after the last."""
     return str(meta.get("order") or meta.get("created") or "")
@@ -222,7 +227,7 @@ class Store:
 
     def all(self) -> list[Run]:
         """Every run, newest first."""
-        return sorted(self.folders(), key=lambda run: (order_of(run.read("meta.json")), run.id), reverse=True)
+        return sorted(self.folders(), key=place_of, reverse=True)
 
     def find(self, prefix: str) -> Run:
         """The run with that id, or whose id alone begins so.

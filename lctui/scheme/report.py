@@ -60,12 +60,14 @@ def _fields(predicted: Predicted) -> dict[str, Any]:
 
 
 def _flops(predicted: PredictedFlops | None) -> dict[str, Any]:
+    if predicted is None:
+        return dict.fromkeys(("reference_flops", "compressed_flops", "flops_ratio", "flops_exact", "flops_basis"))
     return {
-        "reference_flops": predicted.reference if predicted is not None else None,
-        "compressed_flops": predicted.compressed if predicted is not None else None,
-        "flops_ratio": predicted.ratio if predicted is not None else None,
-        "flops_exact": predicted.basis == "exact" if predicted is not None else None,
-        "flops_basis": predicted.basis if predicted is not None else None,
+        "reference_flops": predicted.reference,
+        "compressed_flops": predicted.compressed,
+        "flops_ratio": predicted.ratio,
+        "flops_exact": predicted.basis == "exact",
+        "flops_basis": predicted.basis,
     }
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lctui.headless.tables import age
-from lctui.headless.words import duration, learned, percent, size_of, times
+from lctui.headless.words import duration, learned, size_of, times
+from lctui.scheme.measure import ERROR
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_durations(seconds: float, said: str) -> None:
 
 @pytest.mark.parametrize(("value", "said"), [(None, "–"), (0, "0.00"), (0.514, "0.51"), (100.0, "100.00")])
 def test_percentages(value: float | None, said: str) -> None:
-    assert percent(value) == said
+    assert ERROR.text(value) == said
 
 
 @pytest.mark.parametrize(

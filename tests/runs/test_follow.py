@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lctui.headless.words import learned, percent, size_of
+from lctui.headless.words import learned, size_of
 from lctui.runs import follow
 from lctui.runs.follow import Columns, RunHistory, TaskHistory, histories
 from lctui.runs.log import read_events
+from lctui.scheme.measure import ERROR
 
 RECORDED = sorted((Path(__file__).parents[1] / "data" / "home" / "runs").glob("*/events.jsonl"))
 
@@ -229,7 +230,7 @@ def test_whoever_wrote_the_log_what_is_kept_of_it_can_be_worded(events: list[dic
         assert size_of(task.last.get("bits") or 0)
         assert all(isinstance(name, str) for name in task.last.get("layers", []))
     for block in filter(None, (history.direct, history.reference_errors)):
-        assert percent(block.get("test_error_pct"))
+        assert ERROR.text(block.get("test_error_pct"))
         assert size_of(block.get("compressed_bits") or 0)
         assert type(block.get("compression_ratio")) in (int, float, type(None))
 
