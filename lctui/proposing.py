@@ -35,13 +35,19 @@ def new_scheme(model: str, data: str, to: Path | None, settings: dict[str, Any],
     tasks = propose(_net_of(scheme, home, str(file)))
     if not tasks:
         raise BadInput.one(str(file), "model.factory", f"{model} has no layers with weights to compress")
-    if file.absolute().parent != Path.cwd():  # the names must lead to the same files from there
-        raw["model"]["factory"], raw["data"]["name"] = scheme.model.factory, scheme.data.name
-        if "objective" in raw:
-            raw["objective"] = scheme.objective.model_dump()
+    raw = leading_from(raw, scheme, Path.cwd(), file)
     with file.open("x") as out:
         out.write(scheme_text({**raw, "compress": raw["compress"] or tasks}))
     return file
+
+
+def leading_from(raw: dict[str, Any], scheme: Scheme, folder: Path, file: Path) -> dict[str, Any]:
+    """A scheme as it was given in a folder, for a file: its names of files lead to the same ones from there."""
+    if file.absolute().parent == folder.absolute():
+        return raw
+    blocks = {"model": scheme.model, "data": scheme.data, "objective": scheme.objective}
+    anchored = {name: block.model_dump(mode="json", exclude_unset=True) for name, block in blocks.items()}
+    return {name: anchored.get(name, value) for name, value in raw.items()}
 
 
 def _name(model: str) -> str:

@@ -15,7 +15,7 @@ from lctui import references
 from lctui.headless.display import Display
 from lctui.learning.net import FlatNet
 from lctui.prepare import prepare
-from lctui.proposing import require_new, scheme_text
+from lctui.proposing import leading_from, require_new, scheme_text
 from lctui.runs.status import Progress
 from lctui.runs.stopping import StopRequest
 from lctui.runs.store import Store, require_writable
@@ -52,9 +52,7 @@ def suggest_scheme(
     with redirect_stdout(stderr), display:  # what a user's net prints is no result
         _require_reference(scheme, store, device, str(file), display)
         found = suggest(Session(scheme, store.home, device, str(file)), scheme, str(file), **target, told=display.trial)
-    if written.absolute().parent != file.absolute().parent:  # names must lead to the same files from there
-        anchored = scheme.dump()
-        raw |= {block: anchored[block] for block in ("model", "data", "objective") if block in raw}
+    raw = leading_from(raw, scheme, file.parent, written)
     with written.open("x") as out:
         out.write(scheme_text({**raw, "compress": found.tasks}))
     return {"file": str(written), **found.report()}

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from lctui.cli import _guarded, app
 from tests.conftest import Cli
@@ -87,6 +88,21 @@ def test_a_file_elsewhere_leads_back_to_the_net(
 ) -> None:
     away = tmp_path_factory.mktemp("away")
     assert new("mine.py:bare", "mine.py:flat", "--to", str(away / "bare.json")) == 0
+    monkeypatch.chdir(away)
+    assert lctui("check", "bare.json") == 0
+
+
+def test_every_file_that_a_file_elsewhere_names_is_found(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path_factory.mktemp("away")
+    (folder / "noise.py").write_text("def noise(inputs, generator):\n    return inputs\n")
+    torch.save(torch.nn.Linear(6, 2).state_dict(), folder / "weights.pt")
+    given = ["--set", 'data.augment=["noise.py:noise"]', "--set", "model.weights=weights.pt"]
+    assert new("mine.py:bare", "mine.py:flat", *given, "--to", str(away / "bare.json")) == 0
+    written = json.loads((away / "bare.json").read_text())
+    assert written["data"] == {"name": f"{folder}/mine.py:flat", "augment": [f"{folder}/noise.py:noise"]}
+    assert written["model"] == {"factory": f"{folder}/mine.py:bare", "weights": f"{folder}/weights.pt"}
     monkeypatch.chdir(away)
     assert lctui("check", "bare.json") == 0
 
