@@ -16,7 +16,7 @@ from lctui import scheme, user_code
 from lctui.data_items import type_name
 from lctui.errors import Problem
 from lctui.learning.augment import Augment
-from lctui.learning.objective import LOSSES, METRICS, InFloat32, Objective
+from lctui.learning.objective import LOSSES, METRICS, InFloat32, Objective, has_a_row_an_input
 from lctui.memory import is_out_of_memory
 from lctui.scheme.augmentations import misfits, parse
 
@@ -72,7 +72,12 @@ def check_augment(augment: Augment, inputs: Tensor) -> list[Problem]:
 def check_objective(objective: Objective, outputs: Tensor, targets: Tensor) -> list[Problem]:
     """What is wrong with a loss or a metric on a net's outputs for a batch; the loss is to depend on them."""
     problems = _check("loss", objective.loss, outputs, targets, _misfit_of_loss)
-    return problems + _check("metric", objective.metric, outputs.detach(), targets, _misfit_of_metric)
+    # As many rows as columns would pass for a row an input; and the last batch of a split may be a single input.
+    for n in dict.fromkeys((len(targets), 1)):
+        found = _check("metric", objective.metric, outputs.detach()[:n], targets[:n], _misfit_of_metric)
+        if found:
+            return problems + found
+    return problems
 
 
 def _check(
@@ -80,11 +85,11 @@ def _check(
     function: Callable[[Tensor, Tensor], Any],
     outputs: Tensor,
     targets: Tensor,
-    misfit: Callable[[Any, int], str | None],
+    misfit: Callable[[Any, Tensor], str | None],
 ) -> list[Problem]:
     of = f"outputs {_shape(outputs)} and targets {_shape(targets)}"
     got, problem = _tried(partial(function, outputs, targets), of)
-    if problem is None and (found := misfit(got, len(targets))) is not None:
+    if problem is None and (found := misfit(got, outputs)) is not None:
         problem = f"for {of}, {found}"
     return [Problem(f"objective.{name}", problem)] if problem else []
 
@@ -107,17 +112,19 @@ def _misfit_of_augmentation(got: Any, inputs: Tensor) -> str | None:
     return None
 
 
-def _misfit_of_loss(got: Any, n: int) -> str | None:
-    del n
+def _misfit_of_loss(got: Any, outputs: Tensor) -> str | None:
     if not isinstance(got, Tensor) or got.dim() > 0:
         return f"it must return a tensor of one number, the batch's mean loss; it returns {_what(got)}"
     if not got.requires_grad:
         return "what it returns does not depend on the outputs by anything that torch can differentiate"
+    if not bool(got.isfinite()) and bool(outputs.isfinite().all()):
+        return f"it returns {got.item()}, though the outputs are finite"
     return None
 
 
-def _misfit_of_metric(got: Any, n: int) -> str | None:
-    if not isinstance(got, Tensor) or got.dim() == 0 or len(got) != n or got.is_complex() or got.numel() == 0:
+def _misfit_of_metric(got: Any, outputs: Tensor) -> str | None:
+    n = len(outputs)
+    if not has_a_row_an_input(got, n) or got.is_complex() or got.numel() == 0:
         return f"it must return a tensor with a row for each of the {n} inputs; it returns {_what(got)}"
     if not bool(got.isfinite().all()):
         return "it returns numbers that are not finite"

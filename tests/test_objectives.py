@@ -47,6 +47,15 @@ def far(outputs, targets):
 def whole(outputs, targets):
     return (outputs - targets).abs().mean()
 
+def columns(outputs, targets):
+    return (outputs - targets).abs().mean(0)
+
+def squeezed(outputs, targets):
+    return (outputs - targets).abs().amax(1).squeeze()
+
+def log(outputs, targets):
+    return (outputs.abs() - 1e6).log().mean()
+
 def one_argument(outputs):
     return outputs.mean()
 
@@ -145,6 +154,10 @@ def seeded_as_a_run(seed: int) -> Any:
             {"objective": {"loss": "mse", "metric": "mine.py:whole"}},
             "must return a tensor with a row for each of the 2",
         ),
+        # With two inputs of two columns, rows and columns cannot be told from each other.
+        ({"objective": {"loss": "mse", "metric": "mine.py:columns"}}, "each of the 1 inputs; it returns a tensor f"),
+        ({"objective": {"loss": "mse", "metric": "mine.py:squeezed"}}, "each of the 1 inputs; it returns a tensor f"),
+        ({"objective": {"loss": "mine.py:log", "metric": "mse"}}, "it returns nan, though the outputs are finite"),
         ({"objective": {"loss": "mse", "metric": "mine.py:nan"}}, "it returns numbers that are not finite"),
         (
             {"model": {"factory": "mine.py:net", "args": {"outputs": 3}}},

@@ -55,6 +55,7 @@ def evaluate(module: nn.Module, splits: Splits) -> Errors:
     Raises:
         OutOfMemory: there was not enough for a batch.
         Diverged: a metric of the user's own is no longer finite.
+        RunFailed: it has not a row for each input.
     """
     with memory_for("for evaluating the net", "end other programs, or take a smaller model"):
         return Errors(
@@ -68,6 +69,7 @@ def error_of(module: nn.Module, data: Data, objective: Objective = CLASSIFICATIO
 
     Raises:
         Diverged: the metric is not finite.
+        RunFailed: it has not a row for each input.
     """
     if len(data) == 0:
         return None

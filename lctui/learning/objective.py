@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lctui.errors import RunFailed
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets) of a batch to their mean loss, a tensor of one number to differentiate."""
 
@@ -82,6 +84,19 @@ class InFloat32:
 
 
 def summed(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The metric of a batch, summed over its inputs: one float64; of an input with several numbers, their mean."""
-    values = metric(outputs, targets).double()
+    """The metric of a batch, summed over its inputs: one float64; of an input with several numbers, their mean.
+
+    Raises:
+        RunFailed: it has not a row for each input: the sum would be of something else.
+    """
+    values = metric(outputs, targets)
+    if not has_a_row_an_input(values, len(targets)):
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise RunFailed(f"objective.metric returned {got} for {len(targets)} inputs; it must return a row for each")
+    values = values.double()
     return values.flatten(1).mean(1).sum() if values.dim() > 1 else values.sum()
+
+
+def has_a_row_an_input(values: object, n: int) -> bool:
+    """Is this a tensor [n, …]?"""
+    return isinstance(values, Tensor) and values.dim() > 0 and len(values) == n

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lctui.errors import Diverged
+from lctui.errors import Diverged, RunFailed
 from lctui.learning.descent import SgdSettings
 from lctui.learning.ensemble import Ensemble
 from lctui.learning.evaluate import Splits, error_of, evaluate
@@ -86,6 +86,11 @@ def test_a_metric_that_is_no_number_ends_the_run() -> None:
 
     with pytest.raises(Diverged, match="the metric is no longer finite"):
         error_of(make_net(0), make_data(), Objective(metric=nothing))
+
+
+def test_a_metric_that_has_not_a_row_an_input_is_no_number() -> None:
+    with pytest.raises(RunFailed, match=r"returned \(3,\) for 50 inputs; it must return a row for each"):
+        error_of(make_net(0), make_data(), Objective(metric=lambda outputs, targets: outputs.abs().mean(0)))
 
 
 def test_broadcasting_is_no_regression() -> None:
