@@ -226,16 +226,22 @@ RESNET = {
 }
 
 
+def run_and_export(cli: Cli, scheme: Path, format: str) -> tuple[Path, str]:
+    """Runs a scheme and exports it beside itself: the run's folder, and what the export said to stderr."""
+    done = cli("--run", scheme, "--quiet")
+    assert done.returncode == 0, done.stderr
+    (folder,) = cli.runs()
+    done = cli("export", folder.name, "--to", scheme.parent, "--format", format)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stderr
+
+
 def test_a_residual_net_of_every_kind_of_layer_as_onnx(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "images.py").write_text(IMAGES)
     (tmp_path / "resnet.json").write_text(json.dumps(RESNET))
-    done = cli("--run", tmp_path / "resnet.json", "--quiet")
-    assert done.returncode == 0, done.stderr
-    (folder,) = cli.runs()
-    done = cli("export", folder.name, "--to", tmp_path, "--format", "onnx")
-    assert done.returncode == 0, done.stderr
-    assert f"{folder.name}: layer4.0.downsample.0: two layers of rank 16, " in done.stderr
-    assert "filters left\n" in done.stderr
+    folder, said = run_and_export(cli, tmp_path / "resnet.json", "onnx")
+    assert f"{folder.name}: layer4.0.downsample.0: two layers of rank 16, " in said
+    assert "filters left\n" in said
 
     net = torchvision.models.resnet18(num_classes=10).eval()
     net.load_state_dict(lctui.load(folder / "compressed.safetensors"))
@@ -287,12 +293,8 @@ def test_of_a_net_that_torch_cannot_export_the_weights_are_packed(cli: Cli, tmp_
         "l_step": {"epochs": 1, "batch_size": 8},
     }
     (tmp_path / "branching.json").write_text(json.dumps(scheme))
-    done = cli("--run", tmp_path / "branching.json", "--quiet")
-    assert done.returncode == 0, done.stderr
-    (folder,) = cli.runs()
-    done = cli("export", folder.name, "--to", tmp_path, "--format", "packed")
-    assert done.returncode == 0, done.stderr
-    (line,) = done.stderr.splitlines()
+    folder, said = run_and_export(cli, tmp_path / "branching.json", "packed")
+    (line,) = said.splitlines()
     assert line.startswith(
         f"{folder.name}: packed without a program, for load_state alone: GuardOnDataDependentSymNode"
     )
