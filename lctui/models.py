@@ -52,7 +52,7 @@ class LeNet5(nn.Module):
     ) -> LeNet5Gradient | None:
         """What `lctui.learning.gradients` uses in place of autograd, if net and images are what they should be.
 
-        Weights and gradients are [M, …] each.  On a CPU the products are float32 whatever the arithmetic.
+        Weights and gradients are [M, …] each.
         """
         with torch.device("meta"):  # draws no random numbers
             original = LeNet5(self.fc2.out_features)
@@ -60,7 +60,7 @@ class LeNet5(nn.Module):
         same = str(self) == str(original) and list(map(type, self.children())) == list(map(type, original.children()))
         if not same or shape != IMAGE:
             return None
-        return LeNet5Gradient(weights, gradients, kind if weights["fc1.weight"].is_cuda else "float32")
+        return LeNet5Gradient(weights, gradients, kind)
 
 
 class LeNet300(nn.Module):

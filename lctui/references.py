@@ -30,8 +30,8 @@ from lctui.runs.formats import FORMAT, require_known
 from lctui.runs.locks import Lock
 from lctui.scheme import Scheme
 
-TRAINING_VERSION = 3
-"""Raised whenever reference training changes its numbers, so that old references are not mistaken for new ones."""
+TRAINING_VERSIONS = {"float32": 3, "tf32": 3, "bfloat16": 4}
+"""By precision; raised whenever training changes its numbers, so that old references are not mistaken for new ones."""
 
 WAIT_SECONDS = 0.5
 
@@ -57,7 +57,7 @@ class Obtained:
 
 def key_of(scheme: Scheme, data_digest: str, code_digest: str) -> str:
     """The reference's key: everything that determines its weights."""
-    parts = (scheme.reference_fingerprint(), data_digest, code_digest, str(TRAINING_VERSION))
+    parts = (scheme.reference_fingerprint(), data_digest, code_digest, str(TRAINING_VERSIONS[scheme.precision]))
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 

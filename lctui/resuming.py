@@ -13,7 +13,7 @@ from typing import Any
 from lctui.checkpoint import require_known_checkpoint
 from lctui.errors import BadInput
 from lctui.prepare import Prepared, pick_device
-from lctui.references import TRAINING_VERSION
+from lctui.references import TRAINING_VERSIONS
 from lctui.runs.store import Run, Store
 
 C_STEP_VERSION = 2
@@ -26,7 +26,7 @@ def origin(prepared: Prepared) -> dict[str, Any]:
         "data_sha256": prepared.data.digest,
         "code_sha256": prepared.code_digest,
         "c_step_version": C_STEP_VERSION,
-        "training_version": TRAINING_VERSION,
+        "training_version": TRAINING_VERSIONS[prepared.scheme.precision],
     }
 
 

@@ -170,13 +170,16 @@ def test_newer_records_and_queues_are_not_written_over(store: Store) -> None:
     assert {name: before[name] for name in before} == {name: contents(store.home)[name] for name in before}
 
 
-@pytest.mark.parametrize(("name", "what"), [("C_STEP_VERSION", "C steps"), ("TRAINING_VERSION", "training")])
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [("C_STEP_VERSION", 99, "C steps"), ("TRAINING_VERSIONS", {"float32": 99}, "training")],
+)
 def test_numbers_of_two_versions_are_not_mixed(
-    name: str, what: str, store: Store, monkeypatch: pytest.MonkeyPatch
+    name: str, value: object, what: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = store.find("half")
     before = run.read("meta.json")
-    monkeypatch.setattr(resuming, name, 99)
+    monkeypatch.setattr(resuming, name, value)
     with pytest.raises(BadInput) as caught:
         resumed(run, store)
     assert caught.value.lines() == [f"half: its {what} changed since it began; start a new run"]

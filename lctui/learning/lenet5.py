@@ -3,7 +3,7 @@
 Owns nothing but arithmetic: the same function as the module's forward pass and autograd's backward pass, to float32
 rounding, in less time on a CPU.  What is gained: convolution and pooling of the first layer are one product over
 6 × 6 patches, the second convolution is multiplied in the frequency domain, a pooling is a tournament of vectors
-whose rounds are remembered in place, and no large tensor is allocated.
+whose rounds are remembered in place, and no large tensor is allocated.  In bfloat16, all that is large is kept in it.
 
 Layout: positions outside, channels next, the batch innermost, so that every step is a product or a vector operation
 over contiguous memory.
@@ -68,34 +68,35 @@ class LeNet5Gradient:
         device = weights["fc1.weight"].device
         self.nets, self.kind = len(weights["fc1.weight"]), kind
         self.products = Products(device, torch.bfloat16 if kind == "bfloat16" else torch.float32)
-        self.convolution = SpectralConvolution(POOLED1, (FILTERS2, FILTERS1, KERNEL), self.products, device)
+        self.convolution = SpectralConvolution(POOLED1, (FILTERS2, FILTERS1, KERNEL), self.products)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """The losses [M] on inputs [b, 1, 28, 28] with labels [b]; the gradients are replaced."""
         gradients, nets, batch = self.gradients, self.nets, len(labels)
+        self.factors = {name: self.products.rounded(name, weight) for name, weight in self.weights.items()}
         passed = self._forward(inputs)
-        losses, slope = _cross_entropy(passed.scores, labels)
-        slope = self._linear_backward("fc2", passed.hidden, slope)
+        losses, slope = _cross_entropy(passed.scores.float(), labels)
+        slope = self._linear_backward("fc2", passed.hidden, self.products.rounded("scores slope", slope))
         slope = self._linear_backward("fc1", passed.features, _through_relu(slope, passed.hidden))
         second, first = passed.second, passed.first
         slope = _through_relu(_as_pooled(slope, batch), second.pooled)
-        torch.sum(slope, (1, 2, 4), out=gradients["conv2.bias"])
+        torch.sum(slope, (1, 2, 4), dtype=torch.float32, out=gradients["conv2.bias"])
         second.pass_down(slope)
         slope = self.convolution.backward(passed.outputs2.view(nets, -1, FILTERS2 * batch), gradients["conv2.weight"])
         slope = _through_relu(slope.view(first.pooled.shape), first.pooled)
-        torch.sum(slope, (1, 3), out=gradients["conv1.bias"])
+        torch.sum(slope, (1, 3), dtype=torch.float32, out=gradients["conv1.bias"])
         first.pass_down(slope)
         self._first_weights(passed.outputs1, passed.patches, gradients["conv1.weight"])
         return losses
 
     def _forward(self, inputs: Tensor) -> _Pass:
-        weights, nets, batch = self.weights, self.nets, len(inputs)
+        weights, nets, batch = self.factors, self.nets, len(inputs)
         patches = self._patches(inputs)
         outputs1 = self._first_products(weights["conv1.weight"], patches)  # [M, 144, 4, 20, b]
         first = self._pool("1", outputs1.unbind(2), weights["conv1.bias"])  # pooled: [M, 144, 20, b]
         fields = first.pooled.view(nets, POOLED1**2, -1)
-        outputs2 = self.convolution.forward(weights["conv2.weight"], fields, batch)
+        outputs2 = self.convolution.forward(self.weights["conv2.weight"], fields, batch)
         outputs2 = outputs2.view(nets, POOLED2, 2, POOLED2, 2, FILTERS2, batch)
         corners2 = tuple(outputs2[:, :, y, :, x] for y, x in CORNERS)
         second = self._pool("2", corners2, weights["conv2.bias"])  # pooled: [M, 4, 4, 50, b]
@@ -129,7 +130,7 @@ class LeNet5Gradient:
         found = self.products.room("corner gradients", nets, POOLED1**2, len(CORNERS) * FILTERS1, PATCH**2)
         for gradient, into in zip(slope.view(nets, POOLED1**2, -1, batch), found, strict=True):
             self.products.into(into, gradient, patches.mT)
-        taps = found.sum(1).view(nets, len(CORNERS), FILTERS1, PATCH, PATCH)
+        taps = found.sum(1, dtype=torch.float32).view(nets, len(CORNERS), FILTERS1, PATCH, PATCH)
         out.zero_()
         for corner, (y, x) in enumerate(CORNERS):
             out[:, :, 0] += taps[:, corner, :, y : y + KERNEL, x : x + KERNEL]
@@ -152,14 +153,14 @@ class LeNet5Gradient:
         return features.copy_(pooled.permute(0, 3, 1, 2, 4)).view(nets, -1, batch)
 
     def _linear(self, name: str, layer: str, inputs: Tensor) -> Tensor:
-        outputs = self.products.make(name, self.weights[f"{layer}.weight"], inputs)
-        return outputs.add_(self.weights[f"{layer}.bias"][..., None])
+        outputs = self.products.make(name, self.factors[f"{layer}.weight"], inputs)
+        return outputs.add_(self.factors[f"{layer}.bias"][..., None])
 
     def _linear_backward(self, layer: str, inputs: Tensor, slope: Tensor) -> Tensor:
         """∂L/∂inputs, given ∂L/∂outputs [M, o, b]."""
         self.products.into(self.gradients[f"{layer}.weight"], slope, inputs.mT)
-        torch.sum(slope, 2, out=self.gradients[f"{layer}.bias"])
-        return self.products.make(f"{layer} slope", self.weights[f"{layer}.weight"].mT, slope)
+        torch.sum(slope, 2, dtype=torch.float32, out=self.gradients[f"{layer}.bias"])
+        return self.products.make(f"{layer} slope", self.factors[f"{layer}.weight"].mT, slope)
 
 
 def _cross_entropy(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,8 +48,8 @@ class Spectrum:
     """[k², 2F]: frequencies to a kernel's gradient."""
 
     @classmethod
-    def of(cls, n: int, k: int, device: torch.device) -> Spectrum:
-        """The transforms as float32, computed in float64."""
+    def of(cls, n: int, k: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Spectrum:
+        """The transforms, computed in float64."""
         half = n // 2 + 1
         place = torch.arange(n)
         angle = (place[:, None] * place % n).double() * (2 * math.pi / n)  # whole numbers modulo n keep it exact
@@ -57,20 +57,27 @@ class Spectrum:
         forward_y = torch.stack([cos[:half], -sin[:half]], dim=1)  # [v, part, y]
         # (a + ib)·exp(−iθ) = (a cos θ + b sin θ) + i(b cos θ − a sin θ)
         forward_x = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)  # [u, part, part, x]
-        inverse_x = forward_x.permute(2, 3, 0, 1) / n  # unitary but for n
+        # Rounded to few bits, 1/n is off by the same for every field; a power of two is not, and kernels take the rest.
+        side = n if dtype == torch.float32 else 2 ** math.ceil(math.log2(n))
+        rest = (side / n) ** 2
+        inverse_x = forward_x.permute(2, 3, 0, 1) / side  # unitary but for n
         share = torch.tensor([1.0 if v == 0 or 2 * v == n else 2.0 for v in range(half)])  # its conjugate is left out
-        inverse_y = (share.view(half, 1, 1) * forward_y).permute(2, 0, 1) / n  # [y, v, part]
-        from_kernel = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :k], forward_x[..., :k])
-        to_kernel = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:k], inverse_x[:, :k])
-        matrices = (
+        inverse_y = (share.view(half, 1, 1) * forward_y).permute(2, 0, 1) / side  # [y, v, part]
+        from_kernel = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :k], forward_x[..., :k]) * rest
+        to_kernel = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:k], inverse_x[:, :k]) * rest
+        fields = (
             forward_y.reshape(2 * half, n),
             forward_x.reshape(2 * n, 2 * n),
             inverse_x.reshape(2 * n, 2 * n),
             inverse_y.reshape(n, 2 * half),
-            from_kernel.reshape(-1, k * k),
-            to_kernel.reshape(k * k, -1),
         )
-        return cls(n, half, *(matrix.float().contiguous().to(device) for matrix in matrices))
+        kernels = from_kernel.reshape(-1, k * k), to_kernel.reshape(k * k, -1)
+        return cls(
+            n,
+            half,
+            *(matrix.to(device, dtype).contiguous() for matrix in fields),
+            *(matrix.float().to(device).contiguous() for matrix in kernels),
+        )
 
 
 class _FieldTransforms:
@@ -106,12 +113,12 @@ class SpectralConvolution:
     W: [M, o, c, k, k], X: [M, n², c·b], Y: [M, (n − k + 1)², o·b], with b inputs innermost.
     """
 
-    def __init__(self, n: int, shape: tuple[int, int, int], products: Products, device: torch.device) -> None:
+    def __init__(self, n: int, shape: tuple[int, int, int], products: Products) -> None:
         """`shape` is (o, c, k)."""
         self.outputs, self.channels, self.kernel = shape
-        self.spectrum = Spectrum.of(n, self.kernel, device)
+        self.spectrum = Spectrum.of(n, self.kernel, products.device, products.dtype)
         self.frequencies = n * self.spectrum.half
-        self.products = products
+        self.products, self.at_kernels = products, Products(products.device)  # kernels are small: nothing is rounded
         self.at_inputs = _FieldTransforms("input", self.spectrum, n, products)
         self.at_outputs = _FieldTransforms("output", self.spectrum, n - self.kernel + 1, products)
 
@@ -123,12 +130,12 @@ class SpectralConvolution:
         """
         nets, frequencies, rows = len(weight), self.frequencies, 2 * self.channels
         taps = weight.permute(0, 3, 4, 1, 2).reshape(nets, self.kernel**2, -1)
-        parts = self.products.make("kernel spectrum", self.spectrum.from_kernel, taps)
+        parts = self.at_kernels.make("spectrum", self.spectrum.from_kernel, taps)
         real, imaginary = parts.view(nets, frequencies, 2, self.outputs, self.channels).unbind(2)
         mixed = self.products.room("mixed", nets, frequencies, 2, self.outputs, 2, self.channels)
         mixed[:, :, 0, :, 0], mixed[:, :, 0, :, 1] = real, imaginary
         mixed[:, :, 1, :, 1] = real
-        torch.neg(imaginary, out=mixed[:, :, 1, :, 0])
+        mixed[:, :, 1, :, 0].copy_(imaginary).neg_()
         self.mixed = mixed.view(nets * frequencies, 2 * self.outputs, rows)
         self.inputs = self.at_inputs.to_spectrum(fields).view(nets * frequencies, rows, batch)
         found = self.products.make("product", self.mixed, self.inputs)
@@ -141,10 +148,10 @@ class SpectralConvolution:
         # ∂L/∂W = corr(∂L/∂Y, X), with the spectrum conj(Ĝ)·X̂ = (ĜrX̂r + ĜiX̂i) + i(ĜrX̂i − ĜiX̂r).
         pairs = self.products.make("weight pairs", outer, self.inputs.mT)
         crossed = pairs.view(nets, frequencies, 2, self.outputs, 2, self.channels)
-        parts = self.products.room("kernel spectrum", nets, frequencies, 2, self.outputs, self.channels)
+        parts = self.at_kernels.room("spectrum", nets, frequencies, 2, self.outputs, self.channels)
         torch.add(crossed[:, :, 0, :, 0], crossed[:, :, 1, :, 1], out=parts[:, :, 0])
         torch.sub(crossed[:, :, 0, :, 1], crossed[:, :, 1, :, 0], out=parts[:, :, 1])
-        taps = self.products.make("taps", self.spectrum.to_kernel, parts.view(nets, 2 * frequencies, -1))
+        taps = self.at_kernels.make("taps", self.spectrum.to_kernel, parts.view(nets, 2 * frequencies, -1))
         shape = (nets, self.kernel, self.kernel, self.outputs, self.channels)
         weight_gradient.copy_(taps.view(shape).permute(0, 3, 4, 1, 2))
         # ∂L/∂X = conv(∂L/∂Y, W), with the spectrum Ĝ·Ŵ: the transposed matrices.

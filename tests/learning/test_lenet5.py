@@ -154,10 +154,19 @@ def test_images_of_another_size_go_through_autograd() -> None:
     assert isinstance(gradient_of(make_net(0), (1, 29, 29), "float32"), Autograd)
 
 
-def test_bfloat16_is_near_float32(digits: tuple[Tensor, Tensor]) -> None:
-    net = make_net(7)
-    weights, grad = net.views(net.w[None]), torch.zeros_like(net.w)
-    gradient_of(net, SHAPE, "float32")(digits[0][:8], digits[1][:8])
-    LeNet5Gradient(weights, net.views(grad[None]), "bfloat16")(digits[0][:8], digits[1][:8])
-    assert not torch.equal(grad, net.grad)
-    assert float((grad - net.grad).norm() / net.grad.norm()) < 0.05
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_bfloat16_stays_near_float64_while_it_trains(digits: tuple[Tensor, Tensor], device: str) -> None:
+    """Measured: loss within 0.0014, gradient within 2.6 %; torch's autocast is 0.5 to 1.2 % off."""
+    net = make_net(7, device)
+    images, labels = digits[0][:1000].to(device), digits[1][:1000].to(device)
+    settings = SgdSettings(64, 0.9, nesterov=True)
+    trainer = Trainer(net, Resident(images, labels, net.device), settings, seed=1)
+    by_hand = gradient_of(net, SHAPE, "bfloat16")
+    assert isinstance(by_hand, LeNet5Gradient) and by_hand.kind == "bfloat16"
+    for epoch in range(4):
+        wanted_loss, wanted = in_float64(net, images[:256], labels[:256])
+        loss = float(by_hand(images[:256], labels[:256]))
+        assert loss == pytest.approx(wanted_loss, abs=3e-3) and loss != pytest.approx(wanted_loss, abs=1e-6)
+        assert float((net.grad.cpu().double() - wanted).norm() / wanted.norm()) < 0.04
+        trainer.begin(("l_step", epoch), Position())
+        trainer.epoch(0.05)

@@ -33,7 +33,7 @@ def test_outputs_and_gradients_are_the_convolutions(n: int, shape: tuple[int, in
     weight = torch.randn(nets, outputs, channels, k, k, generator=generator)
     fields = torch.randn(nets, n, n, channels, batch, generator=generator)
     slope = torch.randn(nets, n - k + 1, n - k + 1, outputs, batch, generator=generator)
-    convolution = SpectralConvolution(n, shape, Products(CPU), CPU)
+    convolution = SpectralConvolution(n, shape, Products(CPU))
     for _ in range(2):  # a second time, in buffers that hold the first's numbers
         found = convolution.forward(weight, fields.view(nets, n * n, -1), batch).clone()
         weight_gradient = torch.empty_like(weight)
@@ -68,6 +68,16 @@ def test_products_fill_their_buffers_in_any_shape_of_factors() -> None:
 
 def test_factors_are_rounded_to_bfloat16_and_sums_are_not() -> None:
     products = Products(CPU, torch.bfloat16)
-    ones, small = torch.full((1, 1, 256), 1.0), torch.full((1, 256, 1), 1 + 2**-12)
-    assert float(products.make("a", ones, small)) == 256.0  # 1 + 2⁻¹² is 1 in bfloat16
-    assert products.make("a", ones, small).dtype == torch.float32
+    fine = products.rounded("fine", torch.full((1, 256, 1), 1 + 2**-12))
+    assert fine.dtype == torch.bfloat16 and float(fine[0, 0, 0]) == 1.0
+    ones = products.rounded("ones", torch.full((1, 1, 256), 1.0))
+    ones[0, 0, 0] = 2**-7  # lost beside 2⁷ were the sum rounded after every term
+    ones[0, 0, 1:129], ones[0, 0, 129:] = 1, -1
+    assert float(products.make("sum", ones, fine)) == 1 + 2**-7
+    out = torch.zeros(1, 1, 1)
+    assert float(products.into(out, ones, fine)) == 1 + 2**-7 and out.dtype == torch.float32
+
+
+def test_nothing_is_rounded_where_factors_are_float32() -> None:
+    values = torch.ones(2, 3)
+    assert Products(CPU).rounded("same", values) is values
