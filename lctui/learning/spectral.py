@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -48,8 +49,8 @@ class Spectrum:
     """[k², 2F]: frequencies to a kernel's gradient."""
 
     @classmethod
-    def of(cls, n: int, k: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Spectrum:
-        """The transforms, computed in float64."""
+    def of(cls, n: int, k: int, device: torch.device) -> Spectrum:
+        """The transforms as float32, computed in float64."""
         half = n // 2 + 1
         place = torch.arange(n)
         angle = (place[:, None] * place % n).double() * (2 * math.pi / n)  # whole numbers modulo n keep it exact
@@ -57,31 +58,47 @@ class Spectrum:
         forward_y = torch.stack([cos[:half], -sin[:half]], dim=1)  # [v, part, y]
         # (a + ib)·exp(−iθ) = (a cos θ + b sin θ) + i(b cos θ − a sin θ)
         forward_x = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)  # [u, part, part, x]
-        # Rounded to few bits, 1/n is off by the same for every field; a power of two is not, and kernels take the rest.
-        side = n if dtype == torch.float32 else 2 ** math.ceil(math.log2(n))
-        rest = (side / n) ** 2
-        inverse_x = forward_x.permute(2, 3, 0, 1) / side  # unitary but for n
+        inverse_x = forward_x.permute(2, 3, 0, 1) / n  # unitary but for n
         share = torch.tensor([1.0 if v == 0 or 2 * v == n else 2.0 for v in range(half)])  # its conjugate is left out
-        inverse_y = (share.view(half, 1, 1) * forward_y).permute(2, 0, 1) / side  # [y, v, part]
-        from_kernel = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :k], forward_x[..., :k]) * rest
-        to_kernel = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:k], inverse_x[:, :k]) * rest
-        fields = (
+        inverse_y = (share.view(half, 1, 1) * forward_y).permute(2, 0, 1) / n  # [y, v, part]
+        from_kernel = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :k], forward_x[..., :k])
+        to_kernel = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:k], inverse_x[:, :k])
+        matrices = (
             forward_y.reshape(2 * half, n),
             forward_x.reshape(2 * n, 2 * n),
             inverse_x.reshape(2 * n, 2 * n),
             inverse_y.reshape(n, 2 * half),
+            from_kernel.reshape(-1, k * k),
+            to_kernel.reshape(k * k, -1),
         )
-        kernels = from_kernel.reshape(-1, k * k), to_kernel.reshape(k * k, -1)
-        return cls(
-            n,
-            half,
-            *(matrix.to(device, dtype).contiguous() for matrix in fields),
-            *(matrix.float().to(device).contiguous() for matrix in kernels),
-        )
+        return cls(n, half, *(matrix.float().contiguous().to(device) for matrix in matrices))
+
+    def needed(self) -> tuple[Tensor, Tensor]:
+        """Which of the 2F rows say something new, and how often each counts on the way back: [2F'] and [2F'].
+
+        Where a frequency in y is its own opposite, that in x and its opposite are conjugates.
+        """
+        n, device = self.n, self.from_kernel.device
+        v, u = torch.meshgrid(torch.arange(self.half), torch.arange(n), indexing="ij")
+        own_v, own_u = 2 * v % n == 0, 2 * u % n == 0
+        kept = (~own_v | (2 * u <= n)).reshape(-1)
+        times = torch.where(own_v & ~own_u, 2.0, 1.0).reshape(-1)
+        rows = torch.arange(2 * len(kept)).view(-1, 2)[kept].reshape(-1)
+        return rows.to(device), times[kept].repeat_interleave(2).to(device)
 
 
-class _FieldTransforms:
+class _Transforms(Protocol):
     """Spectra of fields that are zero beyond their first m rows and columns, and those positions of a spectrum."""
+
+    def to_spectrum(self, fields: Tensor) -> Tensor:
+        """[M, m², columns] → [M, 2F, columns]."""
+
+    def from_spectrum(self, spectrum: Tensor) -> Tensor:
+        """[M, 2F, columns] → [M, m², columns]."""
+
+
+class _ByAxes:
+    """One axis after the other, which takes the fewest multiplications."""
 
     def __init__(self, name: str, spectrum: Spectrum, m: int, products: Products) -> None:
         self.name, self.m, self.products = name, m, products
@@ -92,19 +109,46 @@ class _FieldTransforms:
         self.inverse_y = spectrum.inverse_y[:m].contiguous()
 
     def to_spectrum(self, fields: Tensor) -> Tensor:
-        """[M, m², columns] → [M, 2F, columns]."""
         nets, columns = len(fields), fields.shape[-1]
         rows = self.products.make(f"{self.name} by y", self.forward_y, fields.view(nets, self.m, -1))
         halves = rows.view(nets * self.half, 2 * self.m, columns)
         return self.products.make(f"{self.name} spectrum", self.forward_x, halves).view(nets, -1, columns)
 
     def from_spectrum(self, spectrum: Tensor) -> Tensor:
-        """[M, 2F, columns] → [M, m², columns]."""
         nets, columns = len(spectrum), spectrum.shape[-1]
         halves = spectrum.view(nets * self.half, -1, columns)
         rows = self.products.make(f"{self.name} by y", self.inverse_x, halves)
         fields = self.products.make(f"{self.name} fields", self.inverse_y, rows.view(nets, 2 * self.half, -1))
         return fields.view(nets, self.m**2, columns)
+
+
+class _AtOnce:
+    """Both axes in one product: for results that are rounded to few bits, and products that cost less than memory.
+
+    Frequencies that say what others have said are left out.  Fields come back `scale` times too small: in few bits
+    1/n² would be off by the same for every field, while `scale` makes it a power of two.
+    """
+
+    def __init__(self, name: str, spectrum: Spectrum, m: int, products: Products) -> None:
+        self.name, self.products = name, products
+        n, half = spectrum.n, spectrum.half
+        forward_y, forward_x = spectrum.forward_y.view(half, 2, n), spectrum.forward_x.view(n, 2, 2, n)
+        inverse_x, inverse_y = spectrum.inverse_x.view(2, n, n, 2), spectrum.inverse_y.view(n, half, 2)
+        forward = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :m], forward_x[..., :m])
+        inverse = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:m], inverse_x[:, :m]) / self.scale(n)
+        rows, times = spectrum.needed()
+        self.forward = forward.reshape(-1, m * m)[rows].to(products.dtype)
+        self.inverse = (inverse.reshape(m * m, -1)[:, rows] * times).to(products.dtype)
+
+    @staticmethod
+    def scale(n: int) -> float:
+        return 2 ** math.ceil(2 * math.log2(n)) / n**2
+
+    def to_spectrum(self, fields: Tensor) -> Tensor:
+        return self.products.make(f"{self.name} spectrum", self.forward, fields)
+
+    def from_spectrum(self, spectrum: Tensor) -> Tensor:
+        return self.products.make(f"{self.name} fields", self.inverse, spectrum)
 
 
 class SpectralConvolution:
@@ -116,11 +160,19 @@ class SpectralConvolution:
     def __init__(self, n: int, shape: tuple[int, int, int], products: Products) -> None:
         """`shape` is (o, c, k)."""
         self.outputs, self.channels, self.kernel = shape
-        self.spectrum = Spectrum.of(n, self.kernel, products.device, products.dtype)
-        self.frequencies = n * self.spectrum.half
-        self.products, self.at_kernels = products, Products(products.device)  # kernels are small: nothing is rounded
-        self.at_inputs = _FieldTransforms("input", self.spectrum, n, products)
-        self.at_outputs = _FieldTransforms("output", self.spectrum, n - self.kernel + 1, products)
+        self.spectrum = Spectrum.of(n, self.kernel, products.device)
+        self.products = products
+        self.of_kernels = Products(products.device)  # they are small: nothing of them is rounded before the end
+        self.from_kernel, self.to_kernel = self.spectrum.from_kernel, self.spectrum.to_kernel
+        transforms: type[_AtOnce | _ByAxes] = _ByAxes
+        if products.dtype != torch.float32:
+            transforms = _AtOnce
+            rows, times = self.spectrum.needed()
+            self.from_kernel = self.from_kernel[rows] * _AtOnce.scale(n)
+            self.to_kernel = self.to_kernel[:, rows] * times
+        self.frequencies = len(self.from_kernel) // 2
+        self.at_inputs: _Transforms = transforms("input", self.spectrum, n, products)
+        self.at_outputs: _Transforms = transforms("output", self.spectrum, n - self.kernel + 1, products)
 
     def forward(self, weight: Tensor, fields: Tensor, batch: int) -> Tensor:
         """Y; remembers the spectra of W and X for the gradients.
@@ -130,7 +182,7 @@ class SpectralConvolution:
         """
         nets, frequencies, rows = len(weight), self.frequencies, 2 * self.channels
         taps = weight.permute(0, 3, 4, 1, 2).reshape(nets, self.kernel**2, -1)
-        parts = self.at_kernels.make("spectrum", self.spectrum.from_kernel, taps)
+        parts = self.of_kernels.make("spectrum", self.from_kernel, taps)
         real, imaginary = parts.view(nets, frequencies, 2, self.outputs, self.channels).unbind(2)
         mixed = self.products.room("mixed", nets, frequencies, 2, self.outputs, 2, self.channels)
         mixed[:, :, 0, :, 0], mixed[:, :, 0, :, 1] = real, imaginary
@@ -148,10 +200,10 @@ class SpectralConvolution:
         # ∂L/∂W = corr(∂L/∂Y, X), with the spectrum conj(Ĝ)·X̂ = (ĜrX̂r + ĜiX̂i) + i(ĜrX̂i − ĜiX̂r).
         pairs = self.products.make("weight pairs", outer, self.inputs.mT)
         crossed = pairs.view(nets, frequencies, 2, self.outputs, 2, self.channels)
-        parts = self.at_kernels.room("spectrum", nets, frequencies, 2, self.outputs, self.channels)
+        parts = self.of_kernels.room("spectrum", nets, frequencies, 2, self.outputs, self.channels)
         torch.add(crossed[:, :, 0, :, 0], crossed[:, :, 1, :, 1], out=parts[:, :, 0])
         torch.sub(crossed[:, :, 0, :, 1], crossed[:, :, 1, :, 0], out=parts[:, :, 1])
-        taps = self.at_kernels.make("taps", self.spectrum.to_kernel, parts.view(nets, 2 * frequencies, -1))
+        taps = self.of_kernels.make("taps", self.to_kernel, parts.view(nets, 2 * frequencies, -1))
         shape = (nets, self.kernel, self.kernel, self.outputs, self.channels)
         weight_gradient.copy_(taps.view(shape).permute(0, 3, 4, 1, 2))
         # ∂L/∂X = conv(∂L/∂Y, W), with the spectrum Ĝ·Ŵ: the transposed matrices.

@@ -24,34 +24,37 @@ def test_a_spectrum_is_the_fourier_transform_and_comes_back(n: int) -> None:
     torch.testing.assert_close(back, field, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 @pytest.mark.parametrize(
     ("n", "shape", "nets", "batch"), [(12, (50, 20, 5), 1, 7), (7, (3, 2, 3), 4, 5), (4, (1, 1, 4), 2, 1)]
 )
-def test_outputs_and_gradients_are_the_convolutions(n: int, shape: tuple[int, int, int], nets: int, batch: int) -> None:
+def test_outputs_and_gradients_are_the_convolutions(
+    n: int, shape: tuple[int, int, int], nets: int, batch: int, dtype: torch.dtype, rounding: float
+) -> None:
     outputs, channels, k = shape
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(nets, outputs, channels, k, k, generator=generator)
     fields = torch.randn(nets, n, n, channels, batch, generator=generator)
     slope = torch.randn(nets, n - k + 1, n - k + 1, outputs, batch, generator=generator)
-    convolution = SpectralConvolution(n, shape, Products(CPU))
+    convolution = SpectralConvolution(n, shape, Products(CPU, dtype))
     for _ in range(2):  # a second time, in buffers that hold the first's numbers
-        found = convolution.forward(weight, fields.view(nets, n * n, -1), batch).clone()
+        found = convolution.forward(weight, fields.view(nets, n * n, -1).to(dtype), batch).clone()
         weight_gradient = torch.empty_like(weight)
-        input_gradient = convolution.backward(slope.reshape(nets, (n - k + 1) ** 2, -1), weight_gradient)
+        input_gradient = convolution.backward(slope.reshape(nets, (n - k + 1) ** 2, -1).to(dtype), weight_gradient)
     for m in range(nets):
         w = weight[m].double().requires_grad_()
         x = fields[m].permute(3, 2, 0, 1).double().requires_grad_()
         y = F.conv2d(x, w)
         y.backward(slope[m].permute(3, 2, 0, 1).double())
         assert w.grad is not None and x.grad is not None
-        close(found[m].view(slope[m].shape), y.detach().permute(2, 3, 1, 0))
-        close(weight_gradient[m], w.grad)
-        close(input_gradient[m].view(fields[m].shape), x.grad.permute(2, 3, 1, 0))
+        close(found[m].view(slope[m].shape), y.detach().permute(2, 3, 1, 0), rounding)
+        close(weight_gradient[m], w.grad, rounding)
+        close(input_gradient[m].view(fields[m].shape), x.grad.permute(2, 3, 1, 0), rounding)
 
 
-def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
-    """Equal to float32 rounding, measured against the whole: no entry may be off by more than 1e-5 of the largest."""
-    assert float((found.double() - wanted).abs().max()) <= 1e-5 * float(wanted.abs().max())
+def close(found: torch.Tensor, wanted: torch.Tensor, rounding: float) -> None:
+    """Measured against the whole: no entry may be off by more than this share of the largest."""
+    assert float((found.double() - wanted).abs().max()) <= rounding * float(wanted.abs().max())
 
 
 def test_products_fill_their_buffers_in_any_shape_of_factors() -> None:
