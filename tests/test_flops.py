@@ -193,6 +193,33 @@ def test_check_says_what_a_run_will(tmp_path: Path) -> None:
     assert "FLOPs: exactly 1.9 M of 4.6 M, 2.5×" in text
 
 
+OWN = """
+from torch import nn, randn, zeros
+
+def net():
+    return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(676, 10))
+
+def data():
+    return (randn(9, 1, 28, 28), zeros(9).long()), (randn(9, 1, 28, 28), zeros(9).long())
+"""
+
+
+def test_a_net_of_ones_own_is_counted_where_the_images_are_known(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    cli, how = Cli(tmp_path / "home"), {"type": "low_rank", "rank": 2}
+    for name, data in (("built-in", "mnist_sample"), ("own", "own.py:data")):
+        raw = {"model": {"factory": "own.py:net"}, "data": {"name": data}, "compress": [{"layers": ["0"], "how": how}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(raw))
+    checked = json.loads(cli("check", "built-in.json", "--json").stdout)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Flatten(), nn.Linear(676, 10))
+    assert checked["reference_flops"] == counted(module, torch.zeros(1, 1, 28, 28))[0]
+    # 3 wide along 28 rows to 13 columns, then 3 high to 13 × 13.
+    assert checked["layers"][0]["compressed_flops"] == 2 * 2 * (3 * 28 * 13 + 12 * 13 * 13)
+    unknown = json.loads(cli("check", "own.json", "--json").stdout)
+    assert unknown["reference_flops"] is unknown["layers"][0]["compressed_flops"] is None
+    assert "FLOPs: not known without the data, a run reports them" in cli("check", "own.json").stdout
+
+
 def foretold(net: NetInfo, *tasks: dict[str, Any], **fields: Any) -> Any:
     blocks = {"model": {"factory": "lenet5"}, "data": {"name": "mnist_sample"}, "compress": list(tasks), **fields}
     scheme = Scheme.model_validate(blocks)
