@@ -142,7 +142,13 @@ def new(
 def suggest(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A scheme.")],
     ratio: Annotated[float | None, typer.Option("--ratio", metavar="N", help="How many times smaller.")] = None,
-    error: Annotated[float | None, typer.Option("--error", metavar="X", help="The most that it may err.")] = None,
+    error: Annotated[
+        float | None, typer.Option("--error", metavar="X", help="The most that direct compression may err.")
+    ] = None,
+    leave: Annotated[
+        list[str] | None, typer.Option("--leave", metavar="LAYERS", help="Stay as they are: a name or a glob.")
+    ] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train the reference, if nobody has yet.")] = False,
     to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The file that is written.")] = None,
     as_json: Json = False,
     device: Device = None,
@@ -158,10 +164,9 @@ def suggest(
         raise BadInput.one("", "--ratio, --error", "one of the two says what is wanted")
     store, name = open_store(home), device or "auto"
     require_device_name(name)
-    from lctui.foreground import display_of
     from lctui.suggesting import suggest_scheme
 
-    report = suggest_scheme(file, target, to, overrides(settings), store, name, display_of(quiet))
+    report = suggest_scheme(file, target, to, overrides(settings), store, name, quiet, train=train, leave=leave or ())
     print_result(as_json, report, lambda: suggestion_table(report))
 
 

@@ -11,6 +11,8 @@ Reads one JSON request a line from stdin and writes one JSON reply a line to std
 
     {"id": 1, "result": {…}}   or   {"id": 1, "error": "one line"}
 
+What takes long says before that how far it is: {"id": 6, "progress": [12, 80]}.
+
 `source` is where the scheme would be saved: relative files are looked for beside it.  Owns the protocol and the
 process; what is answered is in `lctui.what_if` and `lctui.insight`.  Ends with its input or with its parent, and
 without a reply when the user's code on disk is no longer what it has imported: a new process then knows the answer.
@@ -59,6 +61,7 @@ class Inspector:
 
         self.store = Store(home)
         self.sessions = Sessions(home, device)
+        self._tell: Callable[[dict[str, Any]], None] = lambda progress: None
         self._code: dict[str, str] = {}  # the user's functions loaded so far, and their sources' digests
         self._kinds: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "net": self._net,
@@ -68,13 +71,14 @@ class Inspector:
             "weights": self._weights,
         }
 
-    def reply(self, line: bytes) -> dict[str, Any]:
-        """The reply to one line.
+    def reply(self, line: bytes, tell: Callable[[dict[str, Any]], None] = lambda progress: None) -> dict[str, Any]:
+        """The reply to one line; `tell` hears before how far a long one is.
 
         Raises:
             Outdated: another process must answer it.
         """
         request: Any = None
+        self._tell = tell
         try:
             request = json.loads(line)
             return {"id": _field(request, "id"), "result": self._answer(request)}
@@ -122,7 +126,13 @@ class Inspector:
         if isinstance(ratio, bool) or not isinstance(ratio, int | float):
             raise BadInput.one("", "ratio", f"{ratio!r} must be a number")
         with self._loading(*scheme.functions(), alone=True):
-            found = suggest(self.sessions.ready(scheme, source), scheme, source, ratio=ratio)
+            found = suggest(
+                self.sessions.ready(scheme, source),
+                scheme,
+                source,
+                ratio=ratio,
+                told=lambda done, total: self._tell({"id": request["id"], "progress": [done, total]}),
+            )
         return {"tasks": found.tasks, **found.report()}
 
     def _confusion(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -223,11 +233,15 @@ def _described(info: NetInfo, input_shape: tuple[int, ...] | None, classes: int 
 
 def serve(inspector: Inspector, requests: BinaryIO, replies: BinaryIO) -> int:
     """Answers until the requests end or nobody reads the replies."""
+
+    def say(reply: dict[str, Any]) -> None:
+        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.flush()
+
     try:
         for line in requests:
             if line.strip():
-                replies.write(json.dumps(inspector.reply(line)).encode() + b"\n")
-                replies.flush()
+                say(inspector.reply(line, say))
     except (Outdated, BrokenPipeError):
         pass
     return 0

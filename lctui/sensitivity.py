@@ -1,41 +1,49 @@
 """How much each layer minds being compressed, and the scheme that this suggests.
 
-Owns what is tried on a layer, measuring it (direct compression of that layer alone, on the images that choices are
-made by), and filling a size up.  The choice itself is `lctui.scheme.allocate`'s.  Never looks at test images; trains
-nothing.
+Owns measuring it (direct compression of one layer alone, on the images that choices are made by), trying more around
+what was chosen, and filling a size up.  What is tried is `lctui.scheme.strengths`'s, the choice itself
+`lctui.scheme.allocate`'s.  Never looks at test images; trains nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from math import inf
+from dataclasses import dataclass, replace
+from math import isfinite, sqrt
 from typing import Any
 
 import torch
 
-from lctui.errors import BadInput
+from lctui.errors import BadInput, not_one_of
+from lctui.learning.objective import summed
+from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
 from lctui.scheme import Scheme
-from lctui.scheme.allocate import Option, allocate
-from lctui.scheme.check import ResolvedTask, resolved_tasks
-from lctui.scheme.compressions import LowRank, Prune, PruneNM, PruneStructured, QuantizeAdaptive, members
-from lctui.scheme.net import Layer
+from lctui.scheme.allocate import Option, allocate, require_target
+from lctui.scheme.check import ResolvedTask, named, resolve, resolved_tasks
+from lctui.scheme.compressions import Prune
 from lctui.scheme.predict import predict, predict_task, untouched
 from lctui.scheme.storage import dense_bits
+from lctui.scheme.strengths import SURVIVORS_K, ladders, most, strength, with_strength, written
 from lctui.what_if import Session
 
-FRACTIONS = (0.5, 0.3, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02, 0.012, 0.008, 0.005)
-"""Shares of weights, filters or ranks that are kept."""
-CODEBOOKS = (2, 4, 8, 16, 32)
-SURVIVORS_K = 8
-"""The codebook of survivors where nobody has said another."""
+Told = Callable[[int, int], None]
+
 TESTS = 12
 """Ratios that are tried for an error."""
-WORK = 4 * 10**12
-"""Multiplications that measuring may take, about a minute of a processor's core; more images for smaller nets."""
-FEWEST, MOST = 64, 2000
+WORK = 2 * 10**12
+"""Multiplications that measuring may take, half a minute of a processor's core: more images for smaller nets."""
+FEWEST, MOST = 32, 1000
 """Images."""
+SPARSEST = 4
+"""Where even the fewest images take too long, only every so many-th strength is tried."""
+BATCH = 250
+SLACK = 0.01
+"""Of a size, what may be left over before other kinds are tried to fill it."""
+UNTOLD = 1e-4
+"""The harm of changing weights by as much as their own norm: what decides where the loss does not tell."""
+BEYOND = 1e6
+"""The harm of what is no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -48,53 +56,113 @@ class Suggested:
 
     def report(self) -> dict[str, Any]:
         """JSON-ready."""
-        names = ("compression_ratio", "compressed_bits", "error_pct", "reference_error_pct", "split", "metric")
+        names = ("compression_ratio", "compressed_bits", "basis", "error_pct", "reference_error_pct", "split", "metric")
         return {**{name: self.direct[name] for name in names}, "layers": self.rows}
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One compression of a task alone: its size, and what the net then does on the images.
+
+    `change` is ‖w − Δ(Θ)‖² / ‖w‖².
+    """
+
+    how: Any
+    bits: int
+    loss_rise: float
+    error_pct: float
+    change: float = 0.0
+
+    @property
+    def harm(self) -> float:
+        """By how much the loss rises; where it does not, the weights' change decides."""
+        return max(self.loss_rise, 0.0) + UNTOLD * self.change
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "how": written(self.how),
+            "compressed_bits": self.bits,
+            "loss_rise": self.loss_rise,
+            "error_pct": self.error_pct,
+        }
 
 
 @dataclass
 class _Unit:
-    """A layer, or the layers of a joint task, and what may be done to them."""
+    """A layer, or the layers of a joint task, and what has been tried on them: a ladder a kind."""
 
     task: ResolvedTask
     layers: list[str]
-    options: list[Option]
+    ladders: list[list[_Trial]]
+    untouched: _Trial
+    """The layers as they are."""
+
+    @property
+    def is_free(self) -> bool:
+        """Has nobody said how these layers are compressed, so that they may stay as they are, too?"""
+        return self.task.how is None
+
+    @property
+    def options(self) -> list[Option]:
+        """What may be chosen; where more compression harms less, that is chance: harm never falls along a ladder."""
+        found = [Option(self.untouched.bits, 0.0, self.untouched)] if self.is_free else []
+        for ladder in self.ladders:
+            worst = 0.0
+            for trial in sorted(ladder, key=lambda trial: -trial.bits):
+                worst = max(worst, trial.harm)
+                found.append(Option(trial.bits, worst, trial))
+        return found
 
 
 class Suggesting:
     """A session's layers, measured once; asked for a ratio or an error."""
 
     def __init__(
-        self, session: Session, scheme: Scheme, source: str, told: Callable[[int, int], None] = lambda done, total: None
+        self,
+        session: Session,
+        scheme: Scheme,
+        source: str,
+        told: Told = lambda done, total: None,
+        leave: Sequence[str] = (),
     ) -> None:
-        """Measures: tasks that the scheme has keep their kind; without any, every layer is tried in several ways.
+        """Measures: tasks that the scheme has keep their kind and layers; other layers are tried in several ways.
 
         Args:
             told: hears how many of how many trials are done.
+            leave: names or globs of layers that stay as they are, unless they have a task.
 
         Raises:
-            BadInput: the tasks do not fit the net, or there is nothing to compress.
+            BadInput: the tasks do not fit the net, there is nothing to compress, or no layer to leave.
             NoReference: the reference has not been trained yet.
         """
-        self.session, self.scheme, self.source = session, scheme, source
-        info = session.info
+        self.session, self.scheme, self.source, self.told = session, scheme, source, told
         self.mu = scheme.lc.mu.at(0)
-        if scheme.compress:
-            tasks = resolved_tasks(scheme, info)
-            wanted = [(task, list(scheme.compress[task.index].layers), _like(task)) for task in tasks]
-        else:
-            layers = [layer for layer in info.layers if layer.parameters]
-            tasks = [ResolvedTask(i, (layer,), None) for i, layer in enumerate(layers)]
-            wanted = [(task, [task.names[0] or "*"], _any(task.layers[0])) for task in tasks]
+        tasks, problems = resolve(dict(enumerate(scheme.compress)), session.info)
+        if problems:
+            raise BadInput(source, problems)
+        wanted = [(task, list(scheme.compress[task.index].layers)) for task in tasks]
+        taken = {name for task in tasks for name in task.names} | set(self._left(leave))
+        free = [layer for layer in session.info.layers if layer.parameters and layer.name not in taken]
+        wanted += [(ResolvedTask(len(tasks) + i, (layer,), None), [layer.name or "*"]) for i, layer in enumerate(free)]
         if not wanted:
-            raise BadInput.one(
-                source, "model.factory", f"{scheme.model.factory} has no layers with weights to compress"
+            raise BadInput.one(source, "compress", f"{scheme.model.factory} has no layers left to compress")
+        covered = sum(layer.parameters for task, _ in wanted for layer in task.layers if not layer.is_bias)
+        weights = sum(layer.parameters for layer in session.info.layers)
+        self.fixed = dense_bits(untouched(session.info, tasks) + weights - covered)
+        every, total = self._extent([task for task, _ in wanted])
+        self.images = self._images(total)
+        self.done, self.total = 0, total
+        self.loss, error, _ = self._judged(None)
+        self.units = [
+            _Unit(
+                task,
+                layers,
+                [[self._trial(task, how) for how in ladder] for ladder in ladders(task, every)],
+                _Trial(None, dense_bits(task.parameters), 0.0, error),
             )
-        self.fixed = dense_bits(untouched(info, tasks)) + dense_bits(
-            sum(layer.parameters for layer in info.layers)
-            - sum(layer.parameters for task in tasks for layer in task.layers if not layer.is_bias)
-        )
-        self.units = list(self._measured(wanted, told))
+            for task, layers in wanted
+        ]
 
     def for_ratio(self, ratio: float) -> Suggested:
         """The tasks whose predicted size is the net's divided by `ratio`, or a little less.
@@ -102,16 +170,9 @@ class Suggesting:
         Raises:
             BadInput: no choice is so small; with the ratio that can be reached.
         """
-        whole = dense_bits(self.session.info.parameters)
-        budget = int(whole / ratio) - self.fixed
-        places = allocate([unit.options for unit in self.units], budget)
-        if places is None:
-            least = self.fixed + sum(min(option.bits for option in unit.options) for unit in self.units)
-            rest = f", {100 * self.fixed / least:.0f} % of that in what no task compresses" if self.fixed else ""
-            problem = f"{ratio:g} cannot be reached: at most {whole / least:.4g}{rest}"
-            raise BadInput.one(self.source, "--ratio", problem)
-        chosen = [unit.options[place] for unit, place in zip(self.units, places, strict=True)]
-        return self._whole(self._filled(chosen, budget))
+        budget = self._budget(ratio)
+        self._refine(self._chosen(ratio, budget))
+        return self._whole(self._measured_anew(self._filled(self._chosen(ratio, budget), budget)))
 
     def for_error(self, error: float) -> Suggested:
         """The tasks of the highest ratio whose direct compression errs no more, on the images that choices are made by.
@@ -119,193 +180,189 @@ class Suggesting:
         Raises:
             BadInput: even the reference errs more, or the gentlest compression does.
         """
-        measure = self.scheme.objective.measure
-        whole = dense_bits(self.session.info.parameters)
-        least = self.fixed + sum(min(option.bits for option in unit.options) for unit in self.units)
-        low, high, found = 1.0, whole / least, None
+        low, high, best = 1.0, self._greatest(), None
         for _ in range(TESTS):
-            middle = (low * high) ** 0.5
-            tried = self.for_ratio(middle)
-            if (said := tried.direct["error_pct"]) is not None and said <= error:
-                low, found = middle, tried
+            middle = sqrt(low * high)
+            budget = self._budget(middle)
+            chosen = self._filled(self._chosen(middle, budget), budget)
+            if _keeps(self._whole(chosen), error):
+                low, best = middle, chosen
             else:
                 high = middle
-        if found is None:
+        if best is None:
+            measure = self.scheme.objective.measure
             reference = measure.said(self.session.reference().error_pct)
             problem = f"{measure.said(error)} cannot be kept by direct compression; the reference has {reference}"
             raise BadInput.one(self.source, "--error", problem)
-        return found
+        finer = self.for_ratio(low)
+        return finer if _keeps(finer, error) else self._whole(self._measured_anew(best))
 
-    def _measured(
-        self, wanted: Sequence[tuple[ResolvedTask, list[str], list[Any]]], told: Callable[[int, int], None]
-    ) -> Iterator[_Unit]:
-        total = sum(len(hows) for _, _, hows in wanted)
-        images = self._images(total)
-        base, done = self._loss(images, None, None), 0
-        for task, layers, hows in wanted:
-            options = [] if self.scheme.compress else [Option(dense_bits(task.parameters), 0.0)]
-            for how in hows:
-                tried = ResolvedTask(task.index, task.layers, how)
-                bits = predict_task(tried, self.scheme.lc.mu).compressed_bits
-                rise = self._loss(images, tried, how) - base
-                # Where the loss falls by chance, the option that changes the weights least is still the better one.
-                options.append(Option(bits, max(rise, 0.0) + 1e-9 * bits**-0.5, how))
-                done += 1
-                told(done, total)
-            yield _Unit(task, layers, options)
+    def _left(self, patterns: Sequence[str]) -> Iterator[str]:
+        names = [layer.name for layer in self.session.info.layers]
+        for pattern in patterns:
+            found = named(pattern, names)
+            if not found:
+                raise BadInput.one(self.source, "--leave", not_one_of(pattern, names))
+            yield from found
+
+    # Sizes
+
+    def _budget(self, ratio: float) -> int:
+        """Bits for all that may be chosen."""
+        return int(dense_bits(self.session.info.parameters) / ratio) - self.fixed
+
+    def _greatest(self) -> float:
+        """The ratio of the smallest choice."""
+        return dense_bits(self.session.info.parameters) / (self.fixed + self._least())
+
+    def _least(self) -> int:
+        return sum(min(option.bits for option in unit.options) for unit in self.units)
+
+    def _chosen(self, ratio: float, budget: int) -> list[_Trial]:
+        options = [unit.options for unit in self.units]
+        places = allocate(options, budget)
+        if places is None:
+            share = 100 * self.fixed / (self.fixed + self._least())
+            rest = f", {share:.0f} % of that in what no task compresses" if self.fixed else ""
+            raise BadInput.one(
+                self.source, "--ratio", f"{ratio:g} cannot be reached: at most {_down(self._greatest())}{rest}"
+            )
+        return [each[place].how for each, place in zip(options, places, strict=True)]
+
+    # Measuring
+
+    def _extent(self, tasks: Sequence[ResolvedTask]) -> tuple[int, int]:
+        """Every how many-th strength is tried, so that it does not take too long; and how many trials that are."""
+        multiplications = max(self.session.info.flops, 2) / 2
+        for every in range(1, SPARSEST + 1):
+            trials = sum(len(ladder) for task in tasks for ladder in ladders(task, every))
+            if trials * FEWEST * multiplications <= WORK:
+                break
+        return every, trials
 
     def _images(self, trials: int) -> Resident:
         """As many of the images that choices are made by as there is time for."""
         judged = self.session.judged[1]
-        count = max(FEWEST, min(MOST, int(WORK / (max(self.session.info.flops, 1) / 2 * max(trials, 1)))))
+        count = max(FEWEST, min(MOST, int(WORK / (max(self.session.info.flops, 2) / 2 * max(trials, 1)))))
         inputs, labels = judged.batch(torch.arange(min(count, len(judged)), device=judged.device))
         return Resident(inputs, labels, self.session.device, channels_last=judged.is_image)
 
-    @torch.no_grad()
-    def _loss(self, images: Resident, task: ResolvedTask | None, how: Any) -> float:
-        """The mean loss of the reference, one task of it compressed directly."""
-        reference = self.session.reference()
-        scratch, total = reference.scratch, 0.0
-        scratch.w.copy_(reference.net.w)
-        if task is not None:
-            self.session.compress(task, self.mu)
-        scratch.module.eval()
-        for inputs, labels in images.in_order(256):
-            total += float(self.session.splits.objective.loss(scratch.module(inputs), labels)) * len(labels)
-        return total / len(images)
-
-    def _filled(self, chosen: list[Option], budget: int) -> list[Option]:
-        """What is left of the budget goes into more survivors and higher ranks, the most harmed first."""
-        left = budget - sum(option.bits for option in chosen)
-        order = sorted(range(len(chosen)), key=lambda i: -chosen[i].damage)
-        for i in order:
-            task, option = self.units[i].task, chosen[i]
-            low, high = _strength(option.how), _largest(option.how, task)
-            if low is None or high is None:
-                continue
-            while high - low > 0:  # the largest that fits: sizes rise with strengths
-                middle = (low + high + 1) // 2
-                bits = self._bits(task, _with(option.how, middle))
-                low, high = (middle, high) if bits - option.bits <= left else (low, middle - 1)
-            how = _with(option.how, low)
-            bits = self._bits(task, how)
-            if bits - option.bits <= left:
-                left -= bits - option.bits
-                chosen[i] = Option(bits, option.damage, how)
-        return chosen
+    def _trial(self, task: ResolvedTask, how: Any) -> _Trial:
+        tried = ResolvedTask(task.index, task.layers, how)
+        loss, error, change = self._judged(tried)
+        self.done += 1
+        self.total = max(self.total, self.done)
+        self.told(self.done, self.total)
+        rise = loss - self.loss
+        return _Trial(how, self._bits(task, how), rise if isfinite(rise) else BEYOND, error, change)
 
     def _bits(self, task: ResolvedTask, how: Any) -> int:
         return predict_task(ResolvedTask(task.index, task.layers, how), self.scheme.lc.mu).compressed_bits
 
-    def _whole(self, chosen: Sequence[Option]) -> Suggested:
+    @torch.no_grad()
+    def _judged(self, task: ResolvedTask | None) -> tuple[float, float, float]:
+        """The mean loss and the error of the reference, one task of it compressed directly, and its weights' change."""
+        reference, objective = self.session.reference(), self.session.splits.objective
+        scratch, loss, error = reference.scratch, 0.0, 0.0
+        scratch.w.copy_(reference.net.w)
+        if task is not None:
+            self.session.compress(task, self.mu)
+        scratch.module.eval()
+        with tensor_cores("float32"):
+            for inputs, labels in self.images.in_order(BATCH):
+                outputs = scratch.module(inputs)
+                loss += float(objective.loss(outputs, labels)) * len(labels)
+                error += float(summed(objective.metric, outputs, labels))
+        unit = 100 if objective.is_classification else 1
+        tensors = task.tensors if task is not None else ()
+        change = float((scratch.w - reference.net.w).square().sum())
+        whole = sum(float(reference.net.view(reference.net.w, name).square().sum()) for name in tensors)
+        return loss / len(self.images), unit * error / len(self.images), change / whole if whole else 0.0
+
+    # Going on from a choice
+
+    def _refine(self, chosen: Sequence[_Trial]) -> None:
+        """Tries, of each kind that was chosen, strengths between that and its neighbours."""
+        for unit, trial in zip(self.units, chosen, strict=True):
+            ladder = next((ladder for ladder in unit.ladders if trial in ladder), None)
+            here = strength(trial.how)
+            if ladder is None or here is None:
+                continue
+            known = sorted({strength(each.how) or 0 for each in ladder})
+            place = known.index(here)
+            between = {round(sqrt(here * other)) for other in known[max(place - 1, 0) : place + 2]} - set(known)
+            ladder += [self._trial(unit.task, with_strength(trial.how, number)) for number in sorted(between)]
+
+    def _filled(self, chosen: list[_Trial], budget: int) -> list[_Trial]:
+        """What is left of the budget goes into more survivors and higher ranks, the most harmed first.
+
+        Sizes of codebooks come in steps: where much is left, pruning takes the place of one if that harms less.
+        """
+        left = budget - sum(trial.bits for trial in chosen)
+        for i in sorted(range(len(chosen)), key=lambda i: -chosen[i].harm):
+            unit, trial = self.units[i], chosen[i]
+            room, before = trial.bits + left, trial.bits
+            if strength(trial.how) is not None:
+                how = self._grown(unit.task, trial.how, room)
+                chosen[i] = replace(trial, how=how, bits=self._bits(unit.task, how))
+            elif (
+                unit.is_free and trial.how is not None and left > SLACK * budget and unit.task.parameters > SURVIVORS_K
+            ):
+                pruned = self._grown(unit.task, Prune(kappa=SURVIVORS_K, k=SURVIVORS_K), room)
+                other = self._trial(unit.task, pruned)
+                chosen[i] = other if other.bits <= room and other.harm < trial.harm else trial
+            left -= chosen[i].bits - before
+        return chosen
+
+    def _grown(self, task: ResolvedTask, how: Any, room: int) -> Any:
+        """A compression that has a strength, with the greatest that takes no more than `room` bits."""
+        low, high = strength(how) or 0, most(how, task)
+        while high > low:  # sizes rise with strengths
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._bits(task, with_strength(how, middle)) <= room else (low, middle - 1)
+        return with_strength(how, low)
+
+    def _measured_anew(self, chosen: Sequence[_Trial]) -> list[_Trial]:
+        """Trials whose strength has been raised since."""
+        return [
+            trial
+            if trial.how is None or any(trial in ladder for ladder in unit.ladders)
+            else self._trial(unit.task, trial.how)
+            for unit, trial in zip(self.units, chosen, strict=True)
+        ]
+
+    def _whole(self, chosen: Sequence[_Trial]) -> Suggested:
         tasks, rows = [], []
-        for unit, option in zip(self.units, chosen, strict=True):
-            said = _said(option.how)
-            if said is not None:
-                tasks.append({"layers": unit.layers, "how": said})
+        for unit, trial in zip(self.units, chosen, strict=True):
+            if trial.how is not None:
+                tasks.append({"layers": unit.layers, "how": written(trial.how)})
             rows.append(
                 {
                     "layers": list(unit.task.names),
-                    "how": said,
                     "reference_bits": dense_bits(unit.task.parameters),
-                    "compressed_bits": option.bits,
-                    "loss_rise": option.damage,
+                    **trial.record(),
+                    "tried": [each.record() for ladder in unit.ladders for each in ladder],
                 }
             )
         scheme = Scheme.model_validate({**self.scheme.dump(), "compress": tasks})
         direct = self.session.direct(scheme, self.source)
         predicted = predict(self.session.info, resolved_tasks(scheme, self.session.info), scheme.lc.mu).total
-        direct |= {"compression_ratio": predicted.ratio, "compressed_bits": predicted.compressed_bits}
+        direct |= {
+            "compression_ratio": predicted.ratio,
+            "compressed_bits": predicted.compressed_bits,
+            "basis": predicted.basis,
+        }
         return Suggested(tasks, rows, direct)
 
 
-def _any(layer: Layer) -> list[Any]:
-    """What is tried on a layer that nobody has said anything of."""
-    n = layer.parameters
-    hows: list[Any] = [QuantizeAdaptive(k=k) for k in CODEBOOKS if k <= n]
-    hows += [Prune(kappa=kappa, k=min(SURVIVORS_K, kappa)) for kappa in _shares(n)]
-    if layer.kind == "Linear" and not layer.is_bias:
-        hows += [LowRank(rank=rank) for rank in _shares(min(layer.matrix("scheme_2")))]
-    return hows
+def _keeps(tried: Suggested, error: float) -> bool:
+    said = tried.direct["error_pct"]
+    return said is not None and said <= error
 
 
-def _like(task: ResolvedTask) -> list[Any]:
-    """What is tried on a task: its own kind in several strengths; of a sum, of the member that has strengths."""
-    how, found = task.how, list[Any]()
-    if isinstance(how, list | tuple):
-        place = next((i for i, each in enumerate(how) if _strength(each) is not None or isinstance(each, Prune)), None)
-        if place is None:
-            return [how]
-        for each in _ladder(how[place], task):
-            found.append((*how[:place], each, *how[place + 1 :]))
-        return found
-    return _ladder(how, task)
-
-
-def _ladder(how: Any, task: ResolvedTask) -> list[Any]:
-    match how:
-        case Prune():
-            kept = {"alpha": None, "fraction": None, "norm": "l0"}
-            k = how.k
-            return [
-                how.model_copy(update={**kept, "kappa": kappa, "k": None if k is None else min(k, kappa)})
-                for kappa in _shares(task.parameters)
-            ]
-        case PruneStructured():
-            groups = sum(layer.groups for layer in task.layers)
-            return [how.model_copy(update={"fraction": None, "kappa": kappa}) for kappa in _shares(groups)]
-        case PruneNM():
-            return [how.model_copy(update={"n": n}) for n in range(1, how.m)]
-        case QuantizeAdaptive():
-            return [how.model_copy(update={"k": k}) for k in CODEBOOKS if k <= task.parameters]
-        case LowRank():
-            full = min(task.layers[0].matrix(how.conv_scheme))
-            return [how.model_copy(update={"rank": rank, "alpha": None}) for rank in _shares(full)]
-    return [how]
-
-
-def _shares(n: int) -> list[int]:
-    """Strengths from strong to weak, each once."""
-    return sorted({max(1, round(share * n)) for share in FRACTIONS})
-
-
-def _strength(how: Any) -> int | None:
-    """The number that can be raised by one: survivors, filters or the rank."""
-    match how:
-        case Prune(kappa=kappa) | PruneStructured(kappa=kappa) if kappa is not None:
-            return int(kappa)
-        case LowRank(rank=rank) if rank != "auto":
-            return int(rank)
-    return None
-
-
-def _largest(how: Any, task: ResolvedTask) -> int | None:
-    match how:
-        case Prune():
-            return task.parameters
-        case PruneStructured():
-            return sum(layer.groups for layer in task.layers)
-        case LowRank():
-            return min(task.layers[0].matrix(how.conv_scheme))
-    return None
-
-
-def _with(how: Any, strength: int) -> Any:
-    return how.model_copy(update={"rank" if isinstance(how, LowRank) else "kappa": strength})
-
-
-def _said(how: Any) -> Any:
-    """A compression as a file says it: without what is so by default."""
-    if how is None:
-        return None
-    plain = []
-    for each in members(how):
-        # What tells kinds apart is each kind's default.
-        constants = {name: getattr(each, name) for name in ("type", "codebook") if hasattr(each, name)}
-        if constants.get("codebook") == "adaptive":
-            del constants["codebook"]
-        plain.append({**constants, **each.model_dump(mode="json", exclude_defaults=True)})
-    return plain if isinstance(how, list | tuple) else plain[0]
+def _down(ratio: float) -> str:
+    """Rounded so that it can be reached."""
+    return f"{int(ratio * 100) / 100:.2f}"
 
 
 def suggest(
@@ -315,7 +372,8 @@ def suggest(
     *,
     ratio: float | None = None,
     error: float | None = None,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    told: Told = lambda done, total: None,
+    leave: Sequence[str] = (),
 ) -> Suggested:
     """`Suggesting` for one question: a ratio above 1, or the most that direct compression may err.
 
@@ -324,13 +382,5 @@ def suggest(
         NoReference: the reference has not been trained yet.
     """
     require_target(source, ratio, error)
-    measured = Suggesting(session, scheme, source, told)
+    measured = Suggesting(session, scheme, source, told, leave)
     return measured.for_ratio(ratio) if ratio is not None else measured.for_error(float(error or 0.0))
-
-
-def require_target(source: str, ratio: float | None, error: float | None) -> None:
-    """Raises BadInput for what can be no ratio, or no error."""
-    if ratio is not None and not 1 < ratio < inf:
-        raise BadInput.one(source, "--ratio", f"{ratio:g} must be greater than 1")
-    if error is not None and not 0 <= error < inf:
-        raise BadInput.one(source, "--error", f"{error:g} must be at least 0")

@@ -167,6 +167,11 @@ def what_if(answer: Mapping[str, Any] | None, problem: str, *, stale: bool, awai
     return line
 
 
+def trying(done: int, total: int) -> Text:
+    """How far a suggestion is."""
+    return Text("suggest    ").append(f"trying compressions, layer by layer: {done} of {total}" if total else "…")
+
+
 def elsewhere(problems: Sequence[Problem], glyphs: Glyphs, room: int) -> list[str]:
     """Problems that no visible field shows, with their place; as many as there is room for."""
     shown = [f"{glyphs.error} {printable(str(problem))}" for problem in problems[:room]]

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -42,11 +42,20 @@ class Superseded(InspectionError):
         super().__init__("a newer question has been asked")
 
 
+Told = Callable[[int, int], None]
+"""Hears how much of how much is done."""
+
+
+def _unheard(done: int, total: int) -> None:
+    """Nobody asked."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Question:
     kind: str
     fields: dict[str, Any]
     answer: asyncio.Future[dict[str, Any]]
+    told: Told = _unheard
 
     def fail(self, error: Exception) -> None:
         if not self.answer.done():
@@ -88,15 +97,18 @@ class Inspection:
         """
         return await self._ask("direct", scheme=scheme, source=str(source))
 
-    async def suggest(self, scheme: dict[str, Any], ratio: float, source: str | Path = "scheme.json") -> dict[str, Any]:
+    async def suggest(
+        self, scheme: dict[str, Any], ratio: float, source: str | Path = "scheme.json", told: Told = _unheard
+    ) -> dict[str, Any]:
         """Compressions for a scheme's layers that make its net `ratio` times smaller and harm it least: `tasks` as a
-        scheme has them, `compression_ratio`, `error_pct` of their direct compression.  Takes seconds to minutes.
+        scheme has them, `compression_ratio`, `error_pct` of their direct compression.  Takes seconds to minutes;
+        `told` hears how many trials are done.
 
         Raises:
             InspectionError: the ratio is out of reach, the scheme is wrong, or its reference has not been trained yet.
             Superseded: by a newer call of this method.
         """
-        return await self._ask("suggest", scheme=scheme, source=str(source), ratio=ratio)
+        return await self._ask("suggest", told, scheme=scheme, source=str(source), ratio=ratio)
 
     async def confusion(self, run_id: str, of: NetOf = "compressed") -> dict[str, Any]:
         """A finished run's `matrix`[true][predicted] over its test images, with `classes`, `split` and `error_pct`; of
@@ -131,14 +143,14 @@ class Inspection:
         self._waiting.clear()
         self._end()
 
-    async def _ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+    async def _ask(self, kind: str, told: Told = _unheard, **fields: Any) -> dict[str, Any]:
         if self._closed:
             raise InspectionError("the inspection has been closed")
         older = [self._waiting.pop(kind, None), self._asked if self._asked and self._asked.kind == kind else None]
         for question in older:
             if question is not None:
                 question.fail(Superseded())
-        question = _Question(kind, fields, asyncio.get_running_loop().create_future())
+        question = _Question(kind, fields, asyncio.get_running_loop().create_future(), told)
         self._waiting[kind] = question
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._answer_all())
@@ -162,6 +174,10 @@ class Inspection:
             process = self._process = self._process or await _Process.start(self._home, self._device)
             self._numbers += 1
             reply = await process.ask({"id": self._numbers, "kind": question.kind, **question.fields})
+            while reply is not None and "progress" in reply:
+                if not question.answer.done():
+                    question.told(*reply["progress"])
+                reply = await process.reply()
             if reply is None:
                 self._end()
                 continue
@@ -220,8 +236,12 @@ class _Process:
         self._pipes.append(self._writer)
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """The reply to a request; None if the process has ended instead."""
+        """The first that is said to a request; None if the process has ended instead."""
         self._writer.write(json.dumps(request).encode() + b"\n")
+        return await self.reply()
+
+    async def reply(self) -> dict[str, Any] | None:
+        """What the process says next; None if it has ended instead."""
         line = await self._reader.readline()
         if not line.endswith(b"\n"):
             return None

@@ -113,6 +113,9 @@ class Display:
         """So many of the compressions that are tried on a net's layers have been."""
         if self.live is not None:
             self._move("trying", done, total, f"{done}/{total} compressions")
+        elif "trying" not in self.tasks:
+            self.tasks["trying"] = None
+            self.say(f"trying {total} compressions, layer by layer")
 
     def progress(self, progress: Progress) -> None:
         """Moves the bar of the phase under way."""

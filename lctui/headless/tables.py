@@ -149,21 +149,28 @@ def _inflated(layers: list[dict[str, Any]]) -> list[str]:
 
 
 def suggestion_table(report: dict[str, Any]) -> Group:
-    """What is suggested for each layer, how much that alone raises the loss, and what all of it comes to."""
-    columns = {"layers": 0, "suggested": 0, "size": 1, "ratio": 1, "loss alone": 1}
+    """What is suggested for each layer, what that alone does to loss and error, and what all of it comes to."""
+    measure = Measure(report["metric"])
+    alone = "error alone" if measure.is_percent else f"{measure.name} alone"
+    columns = {"layers": 0, "suggested": 0, "before": 1, "after": 1, "ratio": 1, "loss alone": 1, alone: 1}
     table = _table("", columns)
     for row in report["layers"]:
         how = row["how"] if isinstance(row["how"], list) else [row["how"]] if row["how"] else []
         words = " + ".join(" ".join(str(v) if k == "type" else f"{k}={v}" for k, v in each.items()) for each in how)
-        size, ratio = size_of(row["compressed_bits"]), times(row["reference_bits"] / row["compressed_bits"])
-        rise = f"+{row['loss_rise']:.2g}" if row["loss_rise"] >= 5e-5 else "+0"
-        table.add_row(Text(", ".join(row["layers"])), Text(words or "–"), size, ratio, rise)
-    measure = Measure(report["metric"])
-    said = (
-        f"{report['compression_ratio']:.2f}×, direct compression {measure.said(report['error_pct'])} {report['split']}"
-    )
-    whole = Text(f"{said} (reference {measure.said(report['reference_error_pct'])})", style="bold")
-    return Group(table, whole, Text(report["file"]))
+        before, after = row["reference_bits"], row["compressed_bits"]
+        table.add_row(
+            Text(", ".join(row["layers"])),
+            Text(words or "–"),
+            size_of(before),
+            size_of(after),
+            times(before / after if after else None),
+            f"{row['loss_rise']:+.2g}" if how else "",
+            measure.text(row["error_pct"]) if how else "",
+        )
+    size = f"{_SURE[report['basis']]} {report['compressed_bits'] / 8:,.0f} bytes, {report['compression_ratio']:.2f}×"
+    direct = f"direct compression: {measure.said(report['error_pct'])} {report['split']}"
+    lines = [f"predicted: {size}", f"{direct} (reference {measure.said(report['reference_error_pct'])})"]
+    return Group(table, *(Text(line, style="bold") for line in lines), Text(report["file"]))
 
 
 def study_check_table(name: str, reports: list[dict[str, Any]], search: list[dict[str, Any]]) -> Group:

@@ -1,6 +1,7 @@
 """Which strength each layer is compressed with, so that the whole is small enough and harmed least.
 
-Owns the choice among options whose size and damage are known.  Measures nothing: `lctui.sensitivity` does.
+Owns the choice among options whose size and damage are known, and which targets there can be.  Measures nothing:
+`lctui.sensitivity` does.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
+
+from lctui.errors import BadInput
 
 CELLS = 2048
 """Sizes are counted in so many parts of the budget, rounded up."""
@@ -19,8 +23,16 @@ class Option:
 
     bits: int
     damage: float
-    how: object = None
-    """A compression, or a list of them; None leaves the layer as it is."""
+    how: Any = None
+    """What the option is; no business of the choice's."""
+
+
+def require_target(source: str, ratio: float | None, error: float | None) -> None:
+    """Raises BadInput for what can be no ratio, or no error."""
+    if ratio is not None and not 1 < ratio < inf:
+        raise BadInput.one(source, "--ratio", f"{ratio:g} must be greater than 1")
+    if error is not None and not 0 <= error < inf:
+        raise BadInput.one(source, "--error", f"{error:g} must be at least 0")
 
 
 def allocate(units: Sequence[Sequence[Option]], budget: int) -> list[int] | None:

@@ -14,7 +14,7 @@ from lctui.console.screens.editor_panes import EditorPanes
 from lctui.errors import printable
 from lctui.scheme.measure import Measure
 
-WAITING = "trying compressions, layer by layer …"
+QUESTION = "how many times smaller? (tasks keep their kind, layers without one get one)"
 OF_LAYERS = ("join", "duplicate", "mark")
 OF_TASKS = ("compress", "add", "remove", "leave_task")
 
@@ -143,8 +143,7 @@ class EditorScreen(EditorPanes):
         if not self.session.valid or scheme is None:
             self.app.say("the scheme has problems; g goes to the next", "warning")
             return
-        what = "the tasks keep their kind" if scheme.compress else "every layer gets a task"
-        typed = (await self.app.push_screen_wait(Ask(f"how many times smaller? ({what})", "20")) or "").strip("×x ")
+        typed = (await self.app.push_screen_wait(Ask(QUESTION, "20")) or "").strip("×x ")
         if not typed:
             return
         try:
@@ -152,14 +151,18 @@ class EditorScreen(EditorPanes):
         except ValueError:
             self.app.say(f"{printable(typed)!r} is no number", "warning")
             return
-        self.app.say(WAITING)
         try:
-            found = await self.app.inspection.suggest(scheme.dump(), ratio, self.session.source)
+            self._tried(0, 0)
+            found = await self.app.inspection.suggest(scheme.dump(), ratio, self.session.source, self._tried)
         except Superseded:
             return
         except InspectionError as error:
             self.app.say(printable(str(error)), "warning")
             return
+        finally:
+            self.trying = None
+            if self.is_attached:
+                self.show_panes()
         if self.session.scheme is not scheme:
             self.app.say("the scheme has been changed meanwhile: nothing is suggested", "warning")
             return
@@ -167,6 +170,11 @@ class EditorScreen(EditorPanes):
         direct = Measure(found["metric"]).said(found["error_pct"])
         self.app.say(f"{found['compression_ratio']:.1f}× suggested, direct compression {direct}; u undoes")
         await self.refresh_all()
+
+    def _tried(self, done: int, total: int) -> None:
+        if self.is_attached:
+            self.trying = done, total
+            self.show_panes()
 
     @work(group="run")
     async def action_run(self) -> None:

@@ -219,8 +219,12 @@ class EditorPanes(EditorQuestions):
         """What is below: the prediction and the answer."""
         self.query_one("#whole").display = not self.broken
         self.query_one("#predicted", Static).update(self._drawn(view.whole_net(self.session, self._last)))
-        answer = view.what_if(
-            self.answer, self.no_answer, stale=self.stale, awaited=self.session.valid and not self.broken
+        answer = (
+            view.trying(*self.trying)
+            if self.trying is not None
+            else view.what_if(
+                self.answer, self.no_answer, stale=self.stale, awaited=self.session.valid and not self.broken
+            )
         )
         self.query_one("#what-if", Static).update(self._drawn(answer))
 

@@ -51,6 +51,8 @@ class EditorQuestions(SchemeFiles):
         """Why that is not known."""
         self.stale = False
         """Is it that of an earlier scheme?"""
+        self.trying: tuple[int, int] | None = None
+        """How far a suggestion is that has been asked for: so many trials, of so many."""
         self._direct: Question | None = None
         self._net: Question | None = None
 
