@@ -1,11 +1,12 @@
 """Strengths: in which ways, and how strongly, a layer or a joint task may be compressed.
 
-Owns the ladders that a suggestion chooses from: compressions of one kind, from strong to gentle.  Pure arithmetic over
-shapes; measures nothing and chooses nothing.
+Owns the ladders that a suggestion chooses from, and what a strength is for each kind.  Pure arithmetic over shapes;
+measures nothing and chooses nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lctui.scheme.check import ResolvedTask
@@ -17,10 +18,11 @@ CODEBOOKS = (2, 4, 8, 16, 32, 64)
 SURVIVORS_K = 8
 """The codebook of survivors where nobody has said another."""
 SPARSELY = -3
-"""Of kinds that seldom win, only every third strength is tried, from the gentlest on: plain pruning pays 32 bits for a
-survivor where a codebook pays three, and low rank for a number."""
+"""Of kinds that seldom win, only every third strength is tried, beginning with the gentlest: plain pruning pays 32 bits
+for a survivor where a codebook pays three, and low rank for a number."""
 
 Ladder = list[Any]
+"""Compressions of one kind, by their strength."""
 
 
 def ladders(task: ResolvedTask, every: int = 1) -> list[Ladder]:
@@ -30,66 +32,53 @@ def ladders(task: ResolvedTask, every: int = 1) -> list[Ladder]:
     member varies, and the others stay as they are.
 
     Args:
-        every: only every so many-th strength, the strongest among them.
+        every: only every so many-th strength of each kind, from its first on.
     """
     if task.how is None:
         return [ladder[::every] for ladder in _kinds(task) if ladder]
-    found = _sum(task) if isinstance(task.how, list | tuple) else _ladder(task.how, task)
-    return [found[::every] or [task.how]]
+    part, put = _varied(task.how)
+    return [[put(each) for each in _ladder(part, task)][::every] or [task.how]]
 
 
 def _kinds(task: ResolvedTask) -> list[Ladder]:
     (layer,) = task.layers
-    n = layer.parameters
-    kappas = _shares(n)
-    quantized: Ladder = [QuantizeAdaptive(k=k) for k in CODEBOOKS if k <= n]
-    with_codebook: Ladder = [Prune(kappa=kappa, k=min(SURVIVORS_K, kappa)) for kappa in kappas]
-    plain: Ladder = [Prune(kappa=kappa) for kappa in kappas[::SPARSELY]]
-    ranks = [] if layer.is_bias or layer.blocks > 1 else _shares(min(layer.matrix("scheme_2")))[::SPARSELY]
-    return [quantized, with_codebook, plain, [LowRank(rank=rank) for rank in ranks]]
+    has_ranks = not layer.is_bias and layer.blocks == 1
+    return [
+        _ladder(QuantizeAdaptive(k=2), task),
+        _ladder(Prune(kappa=SURVIVORS_K, k=SURVIVORS_K), task),
+        _ladder(Prune(kappa=1), task)[::SPARSELY],
+        _ladder(LowRank(rank=1), task)[::SPARSELY] if has_ranks else [],
+    ]
 
 
 def _ladder(how: Any, task: ResolvedTask) -> Ladder:
-    """One kind in several strengths; what has none, as it is."""
+    """One kind in several strengths, from strong to gentle; what has none, as it is."""
     match how:
-        case Prune():
-            kept = {"alpha": None, "fraction": None, "norm": "l0"}
-            return [
-                how.model_copy(update={**kept, "kappa": kappa, "k": None if how.k is None else min(how.k, kappa)})
-                for kappa in _shares(task.parameters)
-            ]
-        case PruneStructured():
-            return [how.model_copy(update={"fraction": None, "kappa": kappa}) for kappa in _shares(_most(how, task))]
+        case Prune() | PruneStructured() | LowRank():
+            n = most(how, task)
+            return [with_strength(how, number) for number in sorted({1, *(max(1, round(s * n)) for s in SHARES)})]
         case PruneNM():
             return [how.model_copy(update={"n": n}) for n in range(1, how.m)]
         case QuantizeAdaptive():
             return [how.model_copy(update={"k": k}) for k in CODEBOOKS if k <= task.parameters]
-        case LowRank():
-            return [how.model_copy(update={"rank": rank, "alpha": None}) for rank in _shares(_most(how, task))]
     return [how]
 
 
-def _sum(task: ResolvedTask) -> Ladder:
-    hows = members(task.how)
-    place = _varied(hows)
-    return [(*hows[:place], each, *hows[place + 1 :]) for each in _ladder(hows[place], task)]
+def _varied(how: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The part of a compression that varies, and what puts another into its place.
 
-
-def _varied(hows: tuple[Any, ...]) -> int:
-    """Which member of a sum varies: the first that prunes or has a rank, or else the first."""
+    Of a sum, it is the first member that prunes or has a rank, or else the first.
+    """
+    if not isinstance(how, list | tuple):
+        return how, lambda other: other
     counted = (Prune, PruneStructured, LowRank)
-    return next((place for place, how in enumerate(hows) if isinstance(how, counted)), 0)
-
-
-def _shares(n: int) -> list[int]:
-    return sorted({1, *(max(1, round(share * n)) for share in SHARES)})
+    place = next((place for place, each in enumerate(how) if isinstance(each, counted)), 0)
+    return how[place], lambda other: (*how[:place], other, *how[place + 1 :])
 
 
 def strength(how: Any) -> int | None:
     """The number that can be raised by one: survivors, filters or the rank; None for what has none."""
-    if isinstance(how, list | tuple):
-        return strength(how[_varied(tuple(how))])
-    match how:
+    match _varied(how)[0]:
         case Prune(kappa=kappa, norm="l0") | PruneStructured(kappa=kappa) if kappa is not None:
             return int(kappa)
         case LowRank(rank=rank) if rank != "auto":
@@ -98,26 +87,28 @@ def strength(how: Any) -> int | None:
 
 
 def most(how: Any, task: ResolvedTask) -> int:
-    """The greatest strength of a compression that has one."""
-    return _most(how[_varied(tuple(how))] if isinstance(how, list | tuple) else how, task)
-
-
-def _most(how: Any, task: ResolvedTask) -> int:
-    match how:
+    """The greatest strength that a compression which can have one may have on a task."""
+    match _varied(how)[0]:
         case PruneStructured():
             return sum(layer.groups for layer in task.layers)
-        case LowRank():
-            return min(task.layers[0].matrix(how.conv_scheme))
+        case LowRank(conv_scheme=scheme):
+            return min(task.layers[0].matrix(scheme))
     return task.parameters
 
 
 def with_strength(how: Any, number: int) -> Any:
-    """The same compression with another strength."""
-    if isinstance(how, list | tuple):
-        hows = tuple(how)
-        place = _varied(hows)
-        return (*hows[:place], with_strength(hows[place], number), *hows[place + 1 :])
-    return how.model_copy(update={"rank" if isinstance(how, LowRank) else "kappa": number})
+    """The same compression with another strength, whatever has set it so far: a count, a share or a penalty."""
+    part, put = _varied(how)
+    match part:
+        case Prune(k=k):
+            kept = {"kappa": number, "fraction": None, "alpha": None, "norm": "l0", "k": k and min(k, number)}
+        case PruneStructured():
+            kept = {"kappa": number, "fraction": None}
+        case LowRank():
+            kept = {"rank": number, "alpha": None}
+        case _:
+            raise ValueError(f"{part!r} has no strength")
+    return put(part.model_copy(update=kept))
 
 
 def written(how: Any) -> Any:
