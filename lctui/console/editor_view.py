@@ -19,11 +19,10 @@ from lctui.console.widgets.table import Column, Row
 from lctui.errors import Problem, printable
 from lctui.export.formats import Column as Cells
 from lctui.export.formats import Table
-from lctui.headless.words import short, size_of, times
+from lctui.headless.words import SIGNS, predicted, short, size_of, times
 from lctui.scheme.measure import CLASSES, Measure
 from lctui.scheme.net import Layer
 
-SURE = {"exact": ("", ""), "estimate": ("~", "~"), "bound": ("≤", "≥")}
 BLOCKS = {"": "run", "lc": "LC", "l_step": "L step"}
 """Blocks whose key is no word."""
 
@@ -67,7 +66,7 @@ def rows(session: Session, marked: set[str], glyphs: Glyphs, last: Mapping[str, 
     wrong = {row.key for row in session.wrong_rows().values()}
     held, joint = tasks.owners(session.raw, session.names), letters(session)
     report = session.report or last
-    predicted = {layer["name"]: layer for layer in report["layers"]} if report is not None else {}
+    layers = {layer["name"]: layer for layer in report["layers"]} if report is not None else {}
     result = []
     for row in session.rows():
         sign = (glyphs.marked if row.name in marked and row.kind == "layer" else " ") + (
@@ -76,7 +75,7 @@ def rows(session: Session, marked: set[str], glyphs: Glyphs, last: Mapping[str, 
         if row.kind == "layer" and session.net is not None:
             layer = session.net.layer(row.name)
             task = _task_words(session, held.get(row.name), joint)
-            cells = (*_about(layer, session.net.parameters), task, *_sizes(predicted.get(row.name), glyphs))
+            cells = (*_about(layer, session.net.parameters), task, *_sizes(layers.get(row.name)))
             plain = tuple(glyphs.plain(printable(cell)) for cell in cells)
             result.append(Row(row.key, (Text(sign, "bold"), *plain), faint=not session.net_is_current()))
         else:
@@ -97,14 +96,11 @@ def _task_words(session: Session, place: int | None, joint: Mapping[int, str]) -
     return f"{joint[place]}: {words}" if place in joint else words
 
 
-def _sizes(predicted: Mapping[str, Any] | None, glyphs: Glyphs) -> tuple[str, str, str]:
-    if predicted is None:
+def _sizes(layer: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if layer is None:
         return "", "", ""
-    bits, ratio = SURE[predicted["basis"]]
-    size = bits + size_of(predicted["compressed_bits"]), ratio + times(predicted["compression_ratio"])
-    if (flops := predicted["compressed_flops"]) is None:
-        return *size, ""
-    return *size, SURE[predicted["flops_basis"]][0] + short(flops)
+    flops = layer["compressed_flops"]
+    return *predicted(layer), "" if flops is None else SIGNS[layer["flops_basis"]][0] + short(flops)
 
 
 def _summary(session: Session, row: forms.Row) -> tuple[str, str]:
@@ -145,7 +141,7 @@ def whole_net(session: Session, last: Mapping[str, Any] | None) -> Text:
         line.stylize("dim")
         line.append("   (before it became invalid)", "dim")
     elif report["reference_flops"] is not None:
-        line.append("   FLOPs ").append(SURE[report["flops_basis"]][1] + times(report["flops_ratio"]), "bold")
+        line.append("   FLOPs ").append(SIGNS[report["flops_basis"]][1] + times(report["flops_ratio"]), "bold")
     return line
 
 

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lctui.headless.words import learned, roughly, short, size_of, times
+from lctui.headless.words import SIGNS, learned, predicted, roughly, short, size_of, times
 from lctui.runs.log import finite
 from lctui.scheme.measure import CLASSES, Measure
 
@@ -101,16 +101,13 @@ def check_table(name: str, report: dict[str, Any]) -> Group:
             f"{layer['parameters']:,}",
             f"{100 * layer['reference_bits'] / whole:.1f} %",
             Text(layer["how"] or "–"),
-            *_predicted(layer),
+            *predicted(layer),
             *([_flops(layer)] if counted else []),
         )
     others = report["others"]
     share = f"{100 * others['bits'] / whole:.1f} %"
     table.add_row("biases …", "", f"{others['parameters']:,}", share, "–", size_of(others["bits"]), "1.0×")
-    ratio = report["compression_ratio"]
-    size = f"{report['compressed_bits'] / 8:,.0f} bytes" + (f", {ratio:.2f}×" if ratio else "")
-    more = " or more" if report["basis"] == "bound" else ""
-    lines = [Text(f"predicted: {_SURE[report['basis']]} {size}{more}", style="bold"), _flops_line(report)]
+    lines = [_size_line(report), _flops_line(report)]
     bases = {layer["basis"] for layer in report["layers"]}
     if "estimate" in bases:
         lines.append(Text("~ where the non-zeros will stand is only known after training: an estimate"))
@@ -121,13 +118,19 @@ def check_table(name: str, report: dict[str, Any]) -> Group:
 
 
 _SURE = {"exact": "exactly", "estimate": "about", "bound": "at most"}
-_SIGNS = {"exact": "", "estimate": "~", "bound": "≤ "}
+
+
+def _size_line(report: dict[str, Any]) -> Text:
+    """What the whole net will take, to the byte where that can be known."""
+    ratio, more = report["compression_ratio"], " or more" if report["basis"] == "bound" else ""
+    size = f"{report['compressed_bits'] / 8:,.0f} bytes" + (f", {ratio:.2f}×" if ratio else "")
+    return Text(f"predicted: {_SURE[report['basis']]} {size}{more}", style="bold")
 
 
 def _flops(layer: dict[str, Any]) -> str:
     if layer["compressed_flops"] is None:  # a bias
         return "–"
-    return _SIGNS[layer["flops_basis"]] + short(layer["compressed_flops"])
+    return SIGNS[layer["flops_basis"]][0] + short(layer["compressed_flops"])
 
 
 def _flops_line(report: dict[str, Any]) -> Text:
@@ -151,7 +154,7 @@ def _inflated(layers: list[dict[str, Any]]) -> list[str]:
 def suggestion_table(report: dict[str, Any]) -> Group:
     """What is suggested for each layer, what that alone does to loss and error, and what all of it comes to."""
     measure = Measure(report["metric"])
-    alone = "error alone" if measure.is_percent else f"{measure.name} alone"
+    alone = f"{measure.error_column()} alone"
     columns = {"layers": 0, "suggested": 0, "before": 1, "after": 1, "ratio": 1, "loss alone": 1, alone: 1}
     table = _table("", columns)
     for row in report["layers"]:
@@ -167,24 +170,18 @@ def suggestion_table(report: dict[str, Any]) -> Group:
             f"{row['loss_rise']:+.2g}" if how else "",
             measure.text(row["error_pct"]) if how else "",
         )
-    size = f"{_SURE[report['basis']]} {report['compressed_bits'] / 8:,.0f} bytes, {report['compression_ratio']:.2f}×"
     direct = f"direct compression: {measure.said(report['error_pct'])} {report['split']}"
-    lines = [f"predicted: {size}", f"{direct} (reference {measure.said(report['reference_error_pct'])})"]
-    return Group(table, *(Text(line, style="bold") for line in lines), Text(report["file"]))
+    reference = f"(reference {measure.said(report['reference_error_pct'])})"
+    return Group(table, _size_line(report), Text(f"{direct} {reference}", style="bold"), Text(report["file"]))
 
 
 def study_check_table(name: str, reports: list[dict[str, Any]], search: list[dict[str, Any]]) -> Group:
     """A study's runs and their predicted sizes; what is tried before them."""
     table = _table(f"{name}: {len(reports)} runs", {"run": 0, "size": 1, "ratio": 1})
     for report in reports:
-        table.add_row(Text(report["name"]), *_predicted(report))
+        table.add_row(Text(report["name"]), *predicted(report))
     lines = [Text(f"{stage['stage']}: {stage['candidates']} references are tried first") for stage in search]
     return Group(table, *lines)
-
-
-def _predicted(predicted: dict[str, Any]) -> tuple[str, str]:
-    bits, ratio = {"exact": ("", ""), "estimate": ("~", "~"), "bound": ("≤ ", "≥ ")}[predicted["basis"]]
-    return bits + size_of(predicted["compressed_bits"]), ratio + times(predicted["compression_ratio"])
 
 
 def study_table(name: str, results: list[dict[str, Any]]) -> Table:

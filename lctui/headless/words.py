@@ -1,12 +1,15 @@
 """Numbers as a person reads them.
 
-Owns the wording of durations, ratios, sizes and of what a task learned, for tables and progress lines.
+Owns the wording of durations, ratios, sizes, of predictions and of what a task learned, for tables and progress lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+SIGNS = {"exact": ("", ""), "estimate": ("~", "~"), "bound": ("≤", "≥")}
+"""What stands before a predicted size or cost, and before the ratio it makes, by how sure they are."""
 
 
 def duration(seconds: float) -> str:
@@ -37,6 +40,12 @@ def times(ratio: float | None) -> str:
 def size_of(bits: int | float) -> str:
     """Bits as bytes, in the unit that reads best: 640 B, 4.6 MB."""
     return _scaled(bits / 8, (" B", " KB", " MB", " GB"))
+
+
+def predicted(report: Mapping[str, Any]) -> tuple[str, str]:
+    """The predicted size and ratio of a layer or a net, as a table's narrow columns say them: ~4.6 MB, ~3.0×."""
+    bits, ratio = SIGNS[report["basis"]]
+    return bits + size_of(report["compressed_bits"]), ratio + times(report["compression_ratio"])
 
 
 def short(count: int | float) -> str:
