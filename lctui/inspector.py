@@ -48,6 +48,9 @@ NICENESS = 5
 MAX_THREADS = 4
 WATCH_SECONDS = 1.0
 
+Tell = Callable[[dict[str, Any]], None]
+"""Says an object to the console, as a line of JSON."""
+
 
 class Outdated(Exception):
     """The user's code has changed, or other code of the user's is loaded: only a new process can answer."""
@@ -56,12 +59,13 @@ class Outdated(Exception):
 class Inspector:
     """Answers requests; nothing that a request or a user's code does ends it."""
 
-    def __init__(self, home: Path, device: str) -> None:
+    def __init__(self, home: Path, device: str, tell: Tell) -> None:
+        """`tell` hears, before a long answer is there, how far it is."""
         from lctui.what_if import Sessions
 
         self.store = Store(home)
         self.sessions = Sessions(home, device)
-        self._tell: Callable[[dict[str, Any]], None] = lambda progress: None
+        self.tell = tell
         self._code: dict[str, str] = {}  # the user's functions loaded so far, and their sources' digests
         self._kinds: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "net": self._net,
@@ -71,14 +75,13 @@ class Inspector:
             "weights": self._weights,
         }
 
-    def reply(self, line: bytes, tell: Callable[[dict[str, Any]], None] = lambda progress: None) -> dict[str, Any]:
-        """The reply to one line; `tell` hears before how far a long one is.
+    def reply(self, line: bytes) -> dict[str, Any]:
+        """The reply to one line.
 
         Raises:
             Outdated: another process must answer it.
         """
         request: Any = None
-        self._tell = tell
         try:
             request = json.loads(line)
             return {"id": _field(request, "id"), "result": self._answer(request)}
@@ -131,7 +134,7 @@ class Inspector:
                 scheme,
                 source,
                 ratio=ratio,
-                told=lambda done, total: self._tell({"id": request["id"], "progress": [done, total]}),
+                told=lambda done, total: self.tell({"id": request["id"], "progress": [done, total]}),
             )
         return {"tasks": found.tasks, **found.report()}
 
@@ -231,17 +234,12 @@ def _described(info: NetInfo, input_shape: tuple[int, ...] | None, classes: int 
     }
 
 
-def serve(inspector: Inspector, requests: BinaryIO, replies: BinaryIO) -> int:
+def serve(inspector: Inspector, requests: BinaryIO) -> int:
     """Answers until the requests end or nobody reads the replies."""
-
-    def say(reply: dict[str, Any]) -> None:
-        replies.write(json.dumps(reply).encode() + b"\n")
-        replies.flush()
-
     try:
         for line in requests:
             if line.strip():
-                say(inspector.reply(line, say))
+                inspector.tell(inspector.reply(line))
     except (Outdated, BrokenPipeError):
         pass
     return 0
@@ -255,6 +253,14 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
     os.close(nothing)
     os.dup2(2, 1)
     return requests, replies
+
+
+def _teller(replies: BinaryIO) -> Tell:
+    def tell(said: dict[str, Any]) -> None:
+        replies.write(json.dumps(said).encode() + b"\n")
+        replies.flush()
+
+    return tell
 
 
 def _end_with(parent: int) -> None:
@@ -284,7 +290,8 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     torch.set_num_threads(_threads())
-    return serve(Inspector(options.home.expanduser().absolute(), options.device), requests, replies)
+    inspector = Inspector(options.home.expanduser().absolute(), options.device, _teller(replies))
+    return serve(inspector, requests)
 
 
 if __name__ == "__main__":
