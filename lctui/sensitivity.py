@@ -7,24 +7,24 @@ what was chosen, and filling a size up.  What is tried is `lctui.scheme.strength
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 from typing import Any
 
 import torch
 
-from lctui.errors import BadInput, not_one_of
+from lctui.errors import BadInput, Diverged, not_one_of
 from lctui.learning.objective import summed
 from lctui.learning.precision import tensor_cores
 from lctui.learning.resident import Resident
 from lctui.scheme import Scheme
 from lctui.scheme.allocate import Option, allocate, require_target
 from lctui.scheme.check import ResolvedTask, named, resolve, resolved_tasks
-from lctui.scheme.compressions import Prune
+from lctui.scheme.net import NetInfo
 from lctui.scheme.predict import predict, predict_task, untouched
 from lctui.scheme.storage import dense_bits
-from lctui.scheme.strengths import SURVIVORS_K, ladders, most, strength, with_strength, written
+from lctui.scheme.strengths import PRUNED, SURVIVORS_K, ladders, most, strength, with_strength, written
 from lctui.what_if import Session
 
 Told = Callable[[int, int], None]
@@ -64,13 +64,14 @@ class Suggested:
 class _Trial:
     """One compression of a task alone: its size, and what the net then does on the images.
 
-    `change` is ‖w − Δ(Θ)‖² / ‖w‖².
+    The loss rises over the reference's, or by BEYOND where it is no longer finite; the error is in percent (or another
+    metric's mean; None where that is not finite); `change` is ‖w − Δ(Θ)‖² / ‖w‖².
     """
 
     how: Any
     bits: int
     loss_rise: float
-    error_pct: float
+    error_pct: float | None
     change: float = 0.0
 
     @property
@@ -142,7 +143,7 @@ class Suggesting:
         if problems:
             raise BadInput(source, problems)
         wanted = [(task, list(scheme.compress[task.index].layers)) for task in tasks]
-        taken = {name for task in tasks for name in task.names} | set(self._left(leave))
+        taken = {name for task in tasks for name in task.names} | left_alone(leave, session.info, source)
         free = [layer for layer in session.info.layers if layer.parameters and layer.name not in taken]
         wanted += [(ResolvedTask(len(tasks) + i, (layer,), None), [layer.name or "*"]) for i, layer in enumerate(free)]
         if not wanted:
@@ -170,9 +171,8 @@ class Suggesting:
         Raises:
             BadInput: no choice is so small; with the ratio that can be reached.
         """
-        budget = self._budget(ratio)
-        self._refine(self._chosen(ratio, budget))
-        return self._whole(self._measured_anew(self._filled(self._chosen(ratio, budget), budget)))
+        self._refine(self._chosen(ratio))
+        return self._whole(self._measured_anew(self._fitted(ratio)))
 
     def for_error(self, error: float) -> Suggested:
         """The tasks of the highest ratio whose direct compression errs no more, on the images that choices are made by.
@@ -183,9 +183,8 @@ class Suggesting:
         low, high, best = 1.0, self._greatest(), None
         for _ in range(TESTS):
             middle = sqrt(low * high)
-            budget = self._budget(middle)
-            chosen = self._filled(self._chosen(middle, budget), budget)
-            if _keeps(self._whole(chosen), error):
+            chosen = self._fitted(middle)
+            if self._keeps(chosen, error):
                 low, best = middle, chosen
             else:
                 high = middle
@@ -194,16 +193,16 @@ class Suggesting:
             reference = measure.said(self.session.reference().error_pct)
             problem = f"{measure.said(error)} cannot be kept by direct compression; the reference has {reference}"
             raise BadInput.one(self.source, "--error", problem)
-        finer = self.for_ratio(low)
-        return finer if _keeps(finer, error) else self._whole(self._measured_anew(best))
+        self._refine(self._chosen(low))
+        finer = self._fitted(low)
+        return self._whole(self._measured_anew(finer if self._keeps(finer, error) else best))
 
-    def _left(self, patterns: Sequence[str]) -> Iterator[str]:
-        names = [layer.name for layer in self.session.info.layers]
-        for pattern in patterns:
-            found = named(pattern, names)
-            if not found:
-                raise BadInput.one(self.source, "--leave", not_one_of(pattern, names))
-            yield from found
+    def _keeps(self, chosen: Sequence[_Trial], error: float) -> bool:
+        try:
+            said = self._whole(chosen).direct["error_pct"]
+        except Diverged:
+            return False  # a metric that is no longer finite
+        return said is not None and said <= error
 
     # Sizes
 
@@ -218,9 +217,13 @@ class Suggesting:
     def _least(self) -> int:
         return sum(min(option.bits for option in unit.options) for unit in self.units)
 
-    def _chosen(self, ratio: float, budget: int) -> list[_Trial]:
+    def _fitted(self, ratio: float) -> list[_Trial]:
+        """What is chosen for a ratio, filled up."""
+        return self._filled(self._chosen(ratio), self._budget(ratio))
+
+    def _chosen(self, ratio: float) -> list[_Trial]:
         options = [unit.options for unit in self.units]
-        places = allocate(options, budget)
+        places = allocate(options, self._budget(ratio))
         if places is None:
             share = 100 * self.fixed / (self.fixed + self._least())
             rest = f", {share:.0f} % of that in what no task compresses" if self.fixed else ""
@@ -260,8 +263,8 @@ class Suggesting:
         return predict_task(ResolvedTask(task.index, task.layers, how), self.scheme.lc.mu).compressed_bits
 
     @torch.no_grad()
-    def _judged(self, task: ResolvedTask | None) -> tuple[float, float, float]:
-        """The mean loss and the error of the reference, one task of it compressed directly, and its weights' change."""
+    def _judged(self, task: ResolvedTask | None) -> tuple[float, float | None, float]:
+        """The mean loss and the error of the reference, a task of it compressed directly, and ‖w − Δ(Θ)‖² / ‖w‖²."""
         reference, objective = self.session.reference(), self.session.splits.objective
         scratch, loss, error = reference.scratch, 0.0, 0.0
         scratch.w.copy_(reference.net.w)
@@ -273,11 +276,11 @@ class Suggesting:
                 outputs = scratch.module(inputs)
                 loss += float(objective.loss(outputs, labels)) * len(labels)
                 error += float(summed(objective.metric, outputs, labels))
-        unit = 100 if objective.is_classification else 1
+        mean = (100 if objective.is_classification else 1) * error / len(self.images)
         tensors = task.tensors if task is not None else ()
         change = float((scratch.w - reference.net.w).square().sum())
         whole = sum(float(reference.net.view(reference.net.w, name).square().sum()) for name in tensors)
-        return loss / len(self.images), unit * error / len(self.images), change / whole if whole else 0.0
+        return loss / len(self.images), mean if isfinite(mean) else None, change / whole if whole else 0.0
 
     # Going on from a choice
 
@@ -301,17 +304,15 @@ class Suggesting:
         left = budget - sum(trial.bits for trial in chosen)
         for i in sorted(range(len(chosen)), key=lambda i: -chosen[i].harm):
             unit, trial = self.units[i], chosen[i]
-            room, before = trial.bits + left, trial.bits
+            room = trial.bits + left
+            is_coarse = unit.is_free and trial.how is not None and unit.task.parameters > SURVIVORS_K
             if strength(trial.how) is not None:
                 how = self._grown(unit.task, trial.how, room)
                 chosen[i] = replace(trial, how=how, bits=self._bits(unit.task, how))
-            elif (
-                unit.is_free and trial.how is not None and left > SLACK * budget and unit.task.parameters > SURVIVORS_K
-            ):
-                pruned = self._grown(unit.task, Prune(kappa=SURVIVORS_K, k=SURVIVORS_K), room)
-                other = self._trial(unit.task, pruned)
-                chosen[i] = other if other.bits <= room and other.harm < trial.harm else trial
-            left -= chosen[i].bits - before
+            elif is_coarse and left > SLACK * budget:
+                pruned = self._trial(unit.task, self._grown(unit.task, PRUNED, room))
+                chosen[i] = pruned if pruned.bits <= room and pruned.harm < trial.harm else trial
+            left = room - chosen[i].bits
         return chosen
 
     def _grown(self, task: ResolvedTask, how: Any, room: int) -> Any:
@@ -355,14 +356,24 @@ class Suggesting:
         return Suggested(tasks, rows, direct)
 
 
-def _keeps(tried: Suggested, error: float) -> bool:
-    said = tried.direct["error_pct"]
-    return said is not None and said <= error
-
-
 def _down(ratio: float) -> str:
     """Rounded so that it can be reached."""
     return f"{int(ratio * 100) / 100:.2f}"
+
+
+def left_alone(patterns: Sequence[str], net: NetInfo, source: str) -> set[str]:
+    """The layers that names and globs stand for.
+
+    Raises:
+        BadInput: one stands for none.
+    """
+    names, left = [layer.name for layer in net.layers], set[str]()
+    for pattern in patterns:
+        found = named(pattern, names)
+        if not found:
+            raise BadInput.one(source, "--leave", not_one_of(pattern, names))
+        left.update(found)
+    return left
 
 
 def suggest(

@@ -20,8 +20,10 @@ from lctui.scheme.study import parse_changed
 
 if TYPE_CHECKING:
     from lctui.headless.display import Display
+    from lctui.prepare import Prepared
     from lctui.runs.store import Store
     from lctui.scheme import Scheme
+    from lctui.what_if import Session
 
 
 def suggest_scheme(
@@ -56,12 +58,10 @@ def suggest_scheme(
 
     from lctui.foreground import display_of
     from lctui.sensitivity import suggest
-    from lctui.what_if import Session
 
     display = display_of(quiet)
     with redirect_stdout(stderr), display:  # what a user's net prints is no result
-        _require_reference(scheme, store, device, str(file), display, train)
-        session = Session(scheme, store.home, device, str(file))
+        session = _session(scheme, store, device, str(file), display, train, leave)
         found = suggest(session, scheme, str(file), **target, told=display.trial, leave=leave)
     raw = leading_from(raw, scheme, file.parent, written)
     with written.open("x") as out:
@@ -69,30 +69,44 @@ def suggest_scheme(
     return {"file": str(written), **found.report()}
 
 
-def _require_reference(scheme: Scheme, store: Store, device: str, source: str, display: Display, train: bool) -> None:
-    """Trains the reference unless there is one."""
+def _session(
+    scheme: Scheme, store: Store, device: str, source: str, display: Display, train: bool, leave: Sequence[str]
+) -> Session:
+    """A session whose reference is there, trained now if it must be.
+
+    Raises:
+        BadInput: it is not there and `train` is not set, or what the user has named does not fit the net.
+    """
+    from lctui.prepare import prepare
+    from lctui.sensitivity import left_alone
+    from lctui.what_if import NoReference, Sessions
+
+    sessions = Sessions(store.home, device)
+    try:
+        session = sessions.ready(scheme, source)
+        session.reference()
+    except NoReference as missing:
+        if not train:
+            raise BadInput.one(source, "", f"{missing}; or --train does now") from missing
+        prepared = prepare(scheme, store.home, device, source, display.download)
+        left_alone(leave, prepared.info, source)  # said before hours of training, not after
+        _train(prepared, store, display)
+        session = sessions.get(scheme, source)
+    return session
+
+
+def _train(prepared: Prepared, store: Store, display: Display) -> None:
+    """Trains the reference, and keeps it."""
     from lctui import references
     from lctui.learning.net import FlatNet
-    from lctui.prepare import prepare
     from lctui.runs.status import Progress
     from lctui.runs.stopping import StopRequest
     from lctui.runs.store import require_writable
-    from lctui.what_if import NO_REFERENCE
 
-    if scheme.model.weights is not None:
-        return
-    missing = BadInput.one(source, "", f"{NO_REFERENCE}; or --train does now")
-    if not train and not references.may_exist(scheme, store.home):
-        raise missing  # without loading any data
-    alone = scheme.model_copy(update={"compress": ()})
-    prepared = prepare(alone, store.home, device, source, display.download)
+    require_writable(store)
+    scheme = prepared.scheme
     net = FlatNet(prepared.module, prepared.device)
     key = references.key_of(scheme, prepared.data.digest, prepared.code_digest)
-    if references.find(net, key, store.home) is not None:
-        return
-    if not train:
-        raise missing
-    require_writable(store)
     epochs = scheme.reference.epochs
     display.of(scheme.objective.measure).say(
         f"there is no reference yet: it is trained now ({epochs} epochs), and kept"
@@ -109,4 +123,4 @@ def _require_reference(scheme: Scheme, store: Store, device: str, source: str, d
 
     watcher = references.Watcher(epoch, batch, lambda: display.progress(Progress(phase="waiting")), lambda *_: None)
     with stop.on_signals():
-        references.obtain(net, prepared.splits, alone, key, store.home, stop, watcher)
+        references.obtain(net, prepared.splits, scheme, key, store.home, stop, watcher)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from lctui.errors import BadInput
+from lctui.learning.objective import Objective, is_wrong
 from lctui.scheme import Scheme
 from lctui.sensitivity import MOST, Suggesting, suggest
 from lctui.what_if import Session
@@ -33,6 +35,9 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
         )
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{said}\n")
         assert sorted(path.name for path in folder.iterdir()) == ["net.json"]
+        done = Cli(folder / "home")("suggest", "net.json", "--ratio", "40", "--train", "--leave", "fc9")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)  # nothing was trained before that
+        assert not (folder / "home" / "references").exists()
         done = Cli(folder / "home")("suggest", "net.json", "--ratio", "40", "--json", "--train")
         assert done.returncode == 0, done.stderr
         assert "there is no reference yet: it is trained now (2 epochs), and kept" in done.stderr
@@ -130,6 +135,19 @@ def test_an_error_is_kept_by_as_high_a_ratio_as_was_found(session: Session, meas
     found, tighter = measured.for_error(30.0), measured.for_error(14.0)
     assert direct(session, found.tasks)["error_pct"] <= 30
     assert tighter.direct["compression_ratio"] < found.direct["compression_ratio"]
+
+
+def test_a_metric_that_is_not_finite_keeps_no_error(cli: Cli) -> None:
+    def unbounded(outputs: Tensor, labels: Tensor) -> Tensor:
+        wrong = is_wrong(outputs, labels).double()
+        return wrong / (wrong.mean() < 0.5)  # no longer a number once most are wrong
+
+    session = Session(Scheme.model_validate(SCHEME), cli.home, "cpu", "net.json")
+    session.splits = replace(session.splits, objective=Objective(metric=unbounded))
+    measured = Suggesting(session, Scheme.model_validate(SCHEME), "net.json")
+    trials = [trial.record() for unit in measured.units for ladder in unit.ladders for trial in ladder]
+    assert None in [trial["error_pct"] for trial in trials]
+    assert measured.for_error(0.2).direct["error_pct"] <= 0.2
 
 
 def test_harm_never_falls_along_a_ladder(measured: Suggesting) -> None:

@@ -17,6 +17,8 @@ SHARES = (0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
 CODEBOOKS = (2, 4, 8, 16, 32, 64)
 SURVIVORS_K = 8
 """The codebook of survivors where nobody has said another."""
+PRUNED = Prune(kappa=SURVIVORS_K, k=SURVIVORS_K)
+"""The least that fills it."""
 SPARSELY = -3
 """Of kinds that seldom win, only every third strength is tried, beginning with the gentlest: plain pruning pays 32 bits
 for a survivor where a codebook pays three, and low rank for a number."""
@@ -45,7 +47,7 @@ def _kinds(task: ResolvedTask) -> list[Ladder]:
     has_ranks = not layer.is_bias and layer.blocks == 1
     return [
         _ladder(QuantizeAdaptive(k=2), task),
-        _ladder(Prune(kappa=SURVIVORS_K, k=SURVIVORS_K), task),
+        _ladder(PRUNED, task),
         _ladder(Prune(kappa=1), task)[::SPARSELY],
         _ladder(LowRank(rank=1), task)[::SPARSELY] if has_ranks else [],
     ]
