@@ -146,7 +146,10 @@ def suggest(
         float | None, typer.Option("--error", metavar="X", help="The most that direct compression may err.")
     ] = None,
     leave: Annotated[
-        list[str] | None, typer.Option("--leave", metavar="LAYERS", help="Stay as they are: a name or a glob.")
+        list[str] | None,
+        typer.Option(
+            "--leave", metavar="LAYERS", help="Layers that stay as they are: a name or a glob; may be repeated."
+        ),
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="Train the reference, if nobody has yet.")] = False,
     to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The file that is written.")] = None,
