@@ -90,7 +90,7 @@ def compress(
 
     Args:
         model: takes a batch of inputs [n, …]; a classifier returns scores [n, classes].
-        train, test: map-style datasets of (input, label), or pairs of tensors (inputs [n, …], labels [n]).
+        train, test: map-style datasets of (input, target), or pairs of tensors (inputs [n, …], targets [n, …]).
         scheme: its `model`, `reference` and the data set's name and classes play no part; `data.validation`,
             `data.augment`, `objective`, the seed and the precision do.
         device: what to train on: "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".

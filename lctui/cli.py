@@ -128,6 +128,14 @@ def check(
 def new(
     model: Annotated[str, typer.Option("--model", metavar="NET", help="A factory: built in, or file.py:function.")],
     data: Annotated[str, typer.Option("--data", metavar="DATA", help="A data set: built in, or file.py:function.")],
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", metavar="LOSS", help="cross_entropy (if left out), mse, or file.py:function."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="METRIC", help="error (if left out), mse, or file.py:function."),
+    ] = None,
     to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The file (default: the net's name).")] = None,
     settings: Set = None,
     home: Home = None,
@@ -135,7 +143,8 @@ def new(
     """Write a scheme for a net and data, with a first proposal for every layer; print the file's name."""
     from lctui.proposing import new_scheme
 
-    typer.echo(str(new_scheme(model, data, to, overrides(settings), open_store(home).home)))
+    objective = {name: value for name, value in (("loss", loss), ("metric", metric)) if value is not None}
+    typer.echo(str(new_scheme(model, data, objective, to, overrides(settings), open_store(home).home)))
 
 
 @app.command()

@@ -144,16 +144,24 @@ def require_net(loaded: Scheme | Study, source: str) -> None:
 
     if not isinstance(loaded, Study):
         net_of(loaded, source)
-    elif any(describe(scheme.model) is None for scheme in loaded.schemes):
+        return
+    for scheme in loaded.schemes:
+        _require_objective(scheme, source)
+    if any(describe(scheme.model) is None for scheme in loaded.schemes):
         from lctui import studies
 
         studies.require_runnable(loaded, source)
 
 
 def net_of(scheme: Scheme, source: str) -> Any:
-    """The net's layers; torch is loaded only for nets that are not built in."""
+    """The net's layers; torch is loaded only for nets, losses and metrics that are not built in.
+
+    Raises:
+        BadInput: the net is not what the scheme takes it for, or a loss or a metric is not there.
+    """
     from lctui.scheme.check import check_scheme, describe
 
+    _require_objective(scheme, source)
     if (net := describe(scheme.model)) is not None:
         return net
     from lctui.prepare import describe_net
@@ -163,3 +171,11 @@ def net_of(scheme: Scheme, source: str) -> Any:
     if problems:
         raise BadInput(source, problems)
     return net
+
+
+def _require_objective(scheme: Scheme, source: str) -> None:
+    """Raises BadInput if a loss or a metric of the user's own is not there."""
+    if ":" in scheme.objective.loss + scheme.objective.metric:
+        from lctui.objectives import objective_of
+
+        objective_of(scheme.objective, source)

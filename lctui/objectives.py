@@ -71,10 +71,13 @@ def check_augment(augment: Augment, inputs: Tensor) -> list[Problem]:
 
 def check_objective(objective: Objective, outputs: Tensor, targets: Tensor) -> list[Problem]:
     """What is wrong with a loss or a metric on a net's outputs for a batch; the loss is to depend on them."""
-    problems = _check("loss", objective.loss, outputs, targets, _misfit_of_loss)
+    outputs = outputs.detach()
+    leaf = outputs.clone().requires_grad_() if outputs.is_floating_point() else outputs
+    with torch.enable_grad():
+        problems = _check("loss", objective.loss, leaf, targets, _misfit_of_loss)
     # As many rows as columns would pass for a row an input; and the last batch of a split may be a single input.
     for n in dict.fromkeys((len(targets), 1)):
-        found = _check("metric", objective.metric, outputs.detach()[:n], targets[:n], _misfit_of_metric)
+        found = _check("metric", objective.metric, outputs[:n], targets[:n], _misfit_of_metric)
         if found:
             return problems + found
     return problems
@@ -88,7 +91,8 @@ def _check(
     misfit: Callable[[Any, Tensor], str | None],
 ) -> list[Problem]:
     of = f"outputs {_shape(outputs)} and targets {_shape(targets)}"
-    got, problem = _tried(partial(function, outputs, targets), of)
+    # As in training the outputs are no leaf: they may be written into.
+    got, problem = _tried(lambda: function(outputs.clone(), targets), of)
     if problem is None and (found := misfit(got, outputs)) is not None:
         problem = f"for {of}, {found}"
     return [Problem(f"objective.{name}", problem)] if problem else []
@@ -114,21 +118,28 @@ def _misfit_of_augmentation(got: Any, inputs: Tensor) -> str | None:
 
 def _misfit_of_loss(got: Any, outputs: Tensor) -> str | None:
     if not isinstance(got, Tensor) or got.dim() > 0:
-        return f"it must return a tensor of one number, the batch's mean loss; it returns {_what(got)}"
-    if not got.requires_grad:
+        return f"it must return a scalar tensor, the batch's mean loss; it returns {_what(got)}"
+    try:
+        slope = torch.autograd.grad(got, outputs, allow_unused=True)[0] if got.requires_grad else None
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return f"what it returns cannot be differentiated: {user_code.one_line(error)}"
+    if slope is None:
         return "what it returns does not depend on the outputs by anything that torch can differentiate"
-    if not bool(got.isfinite()) and bool(outputs.isfinite().all()):
-        return f"it returns {got.item()}, though the outputs are finite"
-    return None
+    return None if bool(got.isfinite()) else _not_finite(f"it returns {got.item()}", outputs)
 
 
 def _misfit_of_metric(got: Any, outputs: Tensor) -> str | None:
     n = len(outputs)
     if not has_a_row_an_input(got, n) or got.is_complex() or got.numel() == 0:
-        return f"it must return a tensor with a row for each of the {n} inputs; it returns {_what(got)}"
-    if not bool(got.isfinite().all()):
-        return "it returns numbers that are not finite"
-    return None
+        return f"it must return a tensor with a row for each input, {n} here; it returns {_what(got)}"
+    return None if bool(got.isfinite().all()) else _not_finite("it returns numbers that are not finite", outputs)
+
+
+def _not_finite(problem: str, outputs: Tensor) -> str | None:
+    """Not the function's fault where outputs are not finite themselves: a net's, or what a mask makes of scores."""
+    return f"{problem}, though the outputs are finite" if bool(outputs.isfinite().all()) else None
 
 
 def _shape(tensor: Tensor) -> str:

@@ -230,7 +230,7 @@ def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective)
         return [Problem("model", "the net has no parameters: there is nothing to train or to compress")]
     few = loaded.train.first(2)
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             outputs = module.eval()(few.inputs)
     except Exception as error:
         if is_out_of_memory(error):
@@ -245,12 +245,12 @@ def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective)
         return [Problem("model", f"the net must return {wanted}, it returns {tuple(outputs.shape)}")]
     if objective.takes_scores and outputs.shape[1] < loaded.classes:
         return [Problem("model", f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes")]
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]):
         return check_objective(objective, outputs, few.labels)
 
 
 def provenance(prepared: Prepared) -> dict[str, Any]:
-    """What a reader needs to believe a run's numbers: versions, device, threads, data."""
+    """What a reader needs to believe a run's numbers: versions, device, threads, what errors are, data."""
     device = prepared.device
     return {
         "lctui": _version("lctui"),
@@ -260,6 +260,7 @@ def provenance(prepared: Prepared) -> dict[str, Any]:
         "device": str(device),
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
+        "metric": prepared.scheme.objective.measure.name,
         "data_mean": prepared.data.mean,
         "data_std": prepared.data.std,
     }

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from lctui.scheme.net import NetInfo
 
 
-def new_scheme(model: str, data: str, to: Path | None, settings: dict[str, Any], home: Path) -> Path:
+def new_scheme(
+    model: str, data: str, objective: dict[str, Any], to: Path | None, settings: dict[str, Any], home: Path
+) -> Path:
     """Writes the proposal for a factory and a data set, with fields set by dotted path; returns the file.
+
+    `objective` has the fields of that block that are not at their defaults.
 
     Raises:
         BadInput: the file exists or cannot be, or net and data are not right; nothing has been written.
@@ -30,7 +34,8 @@ def new_scheme(model: str, data: str, to: Path | None, settings: dict[str, Any],
     name = _name(model)
     file = to if to is not None else Path(f"{name}.json")
     require_new(file)
-    raw = {"name": name, "model": {"factory": model}, "data": {"name": data}, "compress": []}
+    raw: dict[str, Any] = {"name": name, "model": {"factory": model}, "data": {"name": data}}
+    raw |= ({"objective": objective} if objective else {}) | {"compress": []}
     raw, scheme = parse_changed(raw, settings, str(file))
     tasks = propose(_net_of(scheme, home, str(file)))
     if not tasks:
@@ -63,13 +68,15 @@ def require_new(file: Path) -> None:
 
 
 def _net_of(scheme: Scheme, home: Path, source: str) -> NetInfo:
-    """The net, once it is known to take the data; built-in ones are known without torch."""
+    """The net, once it is known to take data and objective; what is built in is known without torch."""
     from lctui.input_files import require_inputs
+    from lctui.scheme import Objective
     from lctui.scheme.check import describe
     from lctui.scheme.net import BUILT_IN_DATA
 
     known = describe(scheme.model)
-    if known is not None and scheme.data.name in BUILT_IN_DATA:
+    built_in = scheme.data.name in BUILT_IN_DATA and scheme.objective == Objective() and not scheme.functions()
+    if known is not None and built_in:
         return known
     require_inputs(scheme, home, source)
     from lctui.prepare import prepare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ import torch
 
 import lctui as package
 from lctui.cli import _guarded, app
+from lctui.errors import BadInput
+from lctui.insight import confusion
+from lctui.runs.store import Run
 from lctui.scheme import Scheme
 from lctui.scheme.measure import Measure
+from lctui.what_if import Sessions
 from tests.conftest import tiny
 
 CODE = """
@@ -53,14 +58,25 @@ def columns(outputs, targets):
 def squeezed(outputs, targets):
     return (outputs - targets).abs().amax(1).squeeze()
 
-def log(outputs, targets):
-    return (outputs.abs() - 1e6).log().mean()
-
 def one_argument(outputs):
     return outputs.mean()
 
 def cut(outputs, targets):
     return (outputs.detach() - targets).abs().mean()
+
+class Stairs(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.round()
+
+def stairs(outputs, targets):
+    return (Stairs.apply(outputs) - targets).abs().mean()
+
+def elsewhere(outputs, targets):
+    return torch.ones((), requires_grad=True) * 2
+
+def log(outputs, targets):
+    return (outputs.abs() - 1e6).log().mean()
 
 def number(outputs, targets):
     return 0.5
@@ -127,6 +143,25 @@ def test_errors_are_those_of_the_metric(folder: Path, capsys: pytest.CaptureFixt
     assert "test far" in (folder / "out/runs.md").read_text()
     assert lctui("export", result["id"], "--to", "out", "--home", "home", "--plot", "confusion", "--format", "png") == 2
     assert "its errors are no wrong classes, but far" in capsys.readouterr().err
+    found = Run(artifact.parent)
+    assert found.read("meta.json")["metric"] == "far"
+    (row,) = csv.DictReader((folder / "out/runs.csv").read_text().splitlines())
+    assert row["metric"] == "far"
+    sessions = Sessions(folder / "home", "cpu")
+    direct = sessions.get(found.scheme(), "scheme.json").direct(found.scheme(), "scheme.json")
+    assert (direct["metric"], direct["error_pct"]) == ("far", result["direct"]["validation_error_pct"])
+    with pytest.raises(BadInput, match="has no confusion matrix: its net does not choose among classes"):
+        confusion(found, found.scheme(), sessions)
+
+
+def test_streamed_targets_come_to_the_same_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = []
+    for stream in ("never", "always"):
+        data = {"name": "mine.py:data", "validation": 0.2, "stream": stream, "workers": 0}
+        assert run(folder, data=data, name=stream) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[0]["id"] != results[1]["id"]
+    assert results[0]["final"] == results[1]["final"] and results[0]["reference"] == results[1]["reference"]
 
 
 def seeded_as_a_run(seed: int) -> Any:
@@ -146,18 +181,20 @@ def seeded_as_a_run(seed: int) -> Any:
         ({"objective": {"loss": "mine.py:one_argument", "metric": "mse"}}, "objective.loss: does not take outputs"),
         (
             {"objective": {"loss": "mine.py:far", "metric": "mse"}},
-            "must return a tensor of one number, the batch's mean",
+            "must return a scalar tensor, the batch's mean",
         ),
         ({"objective": {"loss": "mine.py:number", "metric": "mse"}}, "mean loss; it returns float"),
         ({"objective": {"loss": "mine.py:cut", "metric": "mse"}}, "does not depend on the outputs"),
+        ({"objective": {"loss": "mine.py:elsewhere", "metric": "mse"}}, "does not depend on the outputs"),
+        ({"objective": {"loss": "mine.py:stairs", "metric": "mse"}}, "cannot be differentiated: NotImplementedError"),
+        ({"objective": {"loss": "mine.py:log", "metric": "mse"}}, "it returns nan, though the outputs are finite"),
         (
             {"objective": {"loss": "mse", "metric": "mine.py:whole"}},
-            "must return a tensor with a row for each of the 2",
+            "must return a tensor with a row for each input, 2 here",
         ),
         # With two inputs of two columns, rows and columns cannot be told from each other.
-        ({"objective": {"loss": "mse", "metric": "mine.py:columns"}}, "each of the 1 inputs; it returns a tensor f"),
-        ({"objective": {"loss": "mse", "metric": "mine.py:squeezed"}}, "each of the 1 inputs; it returns a tensor f"),
-        ({"objective": {"loss": "mine.py:log", "metric": "mse"}}, "it returns nan, though the outputs are finite"),
+        ({"objective": {"loss": "mse", "metric": "mine.py:columns"}}, "input, 1 here; it returns a tensor float32 [2]"),
+        ({"objective": {"loss": "mse", "metric": "mine.py:squeezed"}}, "input, 1 here; it returns a tensor float32 []"),
         ({"objective": {"loss": "mse", "metric": "mine.py:nan"}}, "it returns numbers that are not finite"),
         (
             {"model": {"factory": "mine.py:net", "args": {"outputs": 3}}},
@@ -196,10 +233,63 @@ def test_a_loss_of_ones_own_goes_with_classes_and_error(folder: Path, capsys: py
     assert len(list((folder / "home/references").iterdir())) == 2  # edited code is other code
 
 
-def test_new_takes_an_objective(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def new(*arguments: str) -> int:
+    return lctui("new", "--home", "home", "--to", "there.json", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--loss", "mse", "--metric", "eror"), "objective.metric: 'eror' is not known; did you mean 'error'?"),
+        (("--loss", "mine.py:l2"), "mine.py has no 'l2'; did you mean 'l1'?"),
+        (("--loss", "mse", "--metric", "mine.py:whole"), "objective.metric: for outputs"),
+        (("--loss", "mse"), "data.name: train labels must be integers"),
+    ],
+)
+def test_new_refuses_what_a_run_would(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert new("--model", "mine.py:net", "--data", "mine.py:data", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert not (folder / "there.json").exists()
+
+
+def test_new_tries_an_objective_on_a_built_in_net_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new("--model", "lenet300", "--data", "mnist_sample", "--metric", "mse") == 2
+    assert "objective.metric: does not take outputs float32 [2, 10] and targets int64 [2]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("net", ["mine.py:net", "lenet300"])
+def test_check_says_which_function_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str], net: str) -> None:
+    changes = {"model": {"factory": net}, "objective": {"loss": "mine.py:l2", "metric": "mse"}}
+    (folder / "scheme.json").write_text(json.dumps(scheme(**changes)))
+    assert lctui("check", "scheme.json") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("scheme.json: objective.loss: ") and "has no 'l2'; did you mean 'l1'?" in line
+
+
+def test_a_study_with_a_function_that_is_not_there_is_not_queued(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = {"version": 1, "study": "s", "base": scheme(model={"factory": "lenet300"})}
+    study["variants"] = [{"name": "a", "set": {"objective": {"loss": "mine.py:l2", "metric": "mse"}}}]
+    (folder / "study.json").write_text(json.dumps(study))
+    assert lctui("--run", "study.json", "--queue", "--home", "home") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("study.json: objective.loss: ") and "has no 'l2'" in line
+    assert not list((folder / "home").glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("--set", "objective.loss=mse", "--set", "objective.metric=mine.py:far"),
+        ("--loss", "mse", "--metric", "mine.py:far"),
+    ],
+)
+def test_new_takes_an_objective(folder: Path, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...]) -> None:
     arguments = ["--model", "mine.py:net", "--data", "mine.py:data", "--to", "there/net.json", "--home", "home"]
     (folder / "there").mkdir()
-    settings = ["--set", "objective.loss=mse", "--set", "objective.metric=mine.py:far"]
     assert lctui("new", *arguments, *settings) == 0
     assert json.loads((folder / "there/net.json").read_text())["objective"]["metric"] == f"{folder}/mine.py:far"
     assert lctui("check", "there/net.json") == 0

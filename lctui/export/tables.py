@@ -135,6 +135,7 @@ def run_row(run: Run) -> Row:
         names = [*_ERRORS, *(_SIZES if block != "reference" else ("parameters", "bits"))]
         row |= {f"{block}_{name}": values.get(name) for name in names if block == "final" or name != "artifact_bytes"}
     row |= {"best_step": object_of(result, "best").get("step"), "seconds": result.get("seconds")}
+    row |= {"metric": summary["metric"]}
     row |= {name: meta.get(name) for name in ("lctui", "torch", "device_name", "threads", "data_sha256")}
     return _cells(row)
 

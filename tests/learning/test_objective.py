@@ -16,6 +16,7 @@ from lctui.learning.objective import LOSSES, METRICS, InFloat32, Loss, Objective
 from lctui.learning.resident import Resident
 from lctui.learning.train import Position, Trainer, Turn
 from lctui.models import LeNet5
+from lctui.objectives import check_objective
 from lctui.scheme.models import LOSSES as LOSS_NAMES
 from lctui.scheme.models import METRICS as METRIC_NAMES
 from tests.learning.test_ensemble import assert_alike
@@ -93,6 +94,18 @@ def test_a_metric_that_has_not_a_row_an_input_is_no_number() -> None:
         error_of(make_net(0), make_data(), Objective(metric=lambda outputs, targets: outputs.abs().mean(0)))
 
 
+def test_a_loss_and_a_metric_may_write_into_their_outputs() -> None:
+    def clamped(outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.clamp_(-1, 1).sub_(targets).abs_().mean()
+
+    def emptied(outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.zero_()[:, 0] + len(targets)
+
+    data, net = make_data(), make_net(0)
+    asked = Objective(InFloat32(clamped), InFloat32(emptied))
+    assert check_objective(asked, net(data.rows[:2]), data.labels[:2]) == []
+
+
 def test_broadcasting_is_no_regression() -> None:
     with pytest.raises(ValueError, match=r"an output has \(3,\), a target \(\)"):
         LOSSES["mse"](torch.zeros(4, 3), torch.zeros(4))
@@ -116,6 +129,27 @@ def test_nets_train_together_by_another_loss_as_they_do_alone(loss: Loss) -> Non
     crowd.train(turns)
     assert [turn.together for turn in turns] == [3, 3, 3]
     assert_alike(together, alone)
+
+
+def test_a_loss_that_cannot_be_stacked_trains_the_nets_one_by_one_to_the_same() -> None:
+    def branching(outputs: Tensor, targets: Tensor) -> Tensor:
+        error = (outputs - targets).abs().mean()
+        return error if bool(error > 0.5) else error.square()
+
+    def trained(size: int) -> list[Trainer]:
+        loss, data = InFloat32(branching), make_data()
+        made = [Trainer(FlatNet(make_net(seed), CPU), data, SETTINGS, seed=5, loss=loss) for seed in range(3)]
+        turns = [Turn(trainer, 0.05) for trainer in made]
+        for trainer in made:
+            trainer.begin(("l_step", 0), Position())
+        crowd = Ensemble(size)
+        while any(turn.outcome is None for turn in turns):
+            crowd.train(turns)
+        assert [turn.together for turn in turns] == [1, 1, 1]
+        return made
+
+    for crowded, alone in zip(trained(3), trained(1), strict=True):
+        assert torch.equal(crowded.net.w, alone.net.w) and torch.equal(crowded.momentum, alone.momentum)
 
 
 def test_nets_of_different_losses_do_not_share_a_stack() -> None:
