@@ -13,20 +13,25 @@ from typing import Any
 from lctui.export.insides import codebook_figure, confusion_figure, singular_values_figure
 from lctui.export.plots import Figure, Series, over_a_decade, run_figures
 from lctui.export.study_insight import Answers, Question
-from lctui.export.study_numbers import Measured
+from lctui.export.study_numbers import Measured, measure_of
+from lctui.export.tables import measure_of as measure_of_runs
 from lctui.export.tables import run_labels
 from lctui.export.training import history_of, layers_figure, reference_epochs, reference_figure
 from lctui.runs.store import Run
 from lctui.scheme.layout import LayoutFigure
+from lctui.scheme.measure import ERROR, Measure
 
 OURS = "this study"
 _NAMED = 20
 """More points than this go without their rows' names."""
 _GAP_TIMES, _GAP_POINTS = 5, 10
-"""Errors are far apart, and the axis is broken between them, where the next is so many times and points as high."""
+"""Errors are far apart, and the axis is broken between them, where the next is so many times and points as high; by
+another metric than percent, so many times."""
 
 ASKED = ("confusion", "codebook", "singular_values")
 """Plots that only the nets can tell."""
+OF_CLASSES = ("confusion", "accuracy")
+"""Plots of nets that choose among classes."""
 
 Groups = Mapping[str, Sequence[Measured]]
 
@@ -49,9 +54,10 @@ def tradeoff(layout: LayoutFigure, groups: Groups) -> Figure | None:
     levels = _reference_levels(found)
     x = [x for each in series for x in each.x]
     errors = [y for each in (*series, *levels) if each.kind != "spread" for y in each.y]
-    broken = _range(errors, [y for each in series if each.kind == "spread" for y in each.y])
+    measure = measure_of([row for rows in found.values() for row in rows])
+    broken = _range(errors, [y for each in series if each.kind == "spread" for y in each.y], measure)
     tall = broken is None and min(errors) > 0 and max(errors) > 20 * min(errors)
-    titles = (layout.title, "compression ratio", "test error (%)")
+    titles = (layout.title, "compression ratio", measure.title("test"))
     return Figure("pareto", *titles, log_x=over_a_decade(x), log_y=tall, series=(*series, *levels), y_range=broken)
 
 
@@ -73,7 +79,8 @@ def _bars(name: str, rows: Sequence[Measured]) -> Series:
         error, ratio = row.spread("test_error_pct"), row.mean("compression_ratio")
         if error is not None and ratio is not None and error.sd:
             x += [ratio, ratio]
-            y += [max(0.0, error.mean - error.sd), error.mean + error.sd]
+            foot = error.mean - error.sd
+            y += [max(0.0, foot) if row.measure.is_percent else foot, error.mean + error.sd]
     return Series(name, tuple(x), tuple(y), "spread")
 
 
@@ -95,11 +102,16 @@ def _reference_levels(groups: Groups, accuracy: bool = False) -> list[Series]:
     return [Series("reference" if alone else f"reference of {name}", (), (y,), "level") for name, y in found.values()]
 
 
-def _range(errors: Sequence[float], deviations: Sequence[float] = ()) -> tuple[float, float] | None:
+def _range(
+    errors: Sequence[float], deviations: Sequence[float] = (), measure: Measure = ERROR
+) -> tuple[float, float] | None:
     """Where the error axis ends, if a few large errors (nets at chance level) would press the others to its foot."""
     ordered = sorted(errors)
+    if not measure.is_percent and ordered[0] <= 0:
+        return None  # times as high means nothing here
+    points = _GAP_POINTS if measure.is_percent else 0
     for n, (low, high) in enumerate(pairwise(ordered), 1):
-        if high >= max(_GAP_TIMES * low, low + _GAP_POINTS) and 2 * n >= len(ordered):
+        if high >= max(_GAP_TIMES * low, low + points) and 2 * n >= len(ordered):
             least = min(ordered[0], *deviations, low)
             return (0.0 if least <= low / 2 else least - 0.1 * (low - least or low), 1.06 * low or 1.0)
     return None
@@ -146,7 +158,7 @@ def of_first(layout: LayoutFigure, rows: Sequence[Measured], answers: Answers) -
     if run is None:
         return None
     if layout.plot == "reference":
-        return reference_figure(layout.title, reference_epochs(run))
+        return reference_figure(layout.title, reference_epochs(run), measure_of_runs([run]))
     if layout.plot == "layers":
         return layers_figure(layout.title, history_of(run))
     answer = answers.told.get(question) if question is not None else None
@@ -160,6 +172,14 @@ def of_first(layout: LayoutFigure, rows: Sequence[Measured], answers: Answers) -
     return singular_values_figure(layer, layout.title) if "singular_values" in layer else None
 
 
+def misfit(layout: LayoutFigure, rows: Sequence[Measured]) -> str | None:
+    """Why this plot shows nothing of these rows' metric, if so."""
+    measure = measure_of(rows)
+    if layout.plot in OF_CLASSES and not measure.is_percent:
+        return f"its errors are no wrong classes, but {measure.name}"
+    return None
+
+
 def first_run(rows: Sequence[Measured]) -> Run | None:
     """The first finished run of some rows."""
     return next((run for row in rows for run in row.runs), None)
@@ -168,6 +188,6 @@ def first_run(rows: Sequence[Measured]) -> Run | None:
 def question_of(layout: LayoutFigure, rows: Sequence[Measured]) -> Question | None:
     """What the nets must be asked for this figure, if anything."""
     run = first_run(rows)
-    if run is None or layout.plot not in ASKED:
+    if run is None or layout.plot not in ASKED or misfit(layout, rows):
         return None
     return Question(run.id, layout.of if layout.plot == "confusion" else "weights")

@@ -52,16 +52,13 @@ def export_study(
     is a home that `lctui ls --home` and the console can look at, without nets.
 
     Raises:
-        BadInput: a format is unknown, the layout names rows that there are not, nothing has been run yet, or the
-            folder cannot be written to.
+        BadInput: a format is unknown, the layout names rows that there are not, the rows measure different things,
+            nothing has been run yet, or the folder cannot be written to.
     """
     for name in formats:
         if name not in FORMATS:
             raise BadInput.one("", "--format", not_one_of(name, FORMATS))
-    if other := next((row for row in study.rows if not row.schemes[0].objective.measure.is_percent), None):
-        metric = other.schemes[0].objective.measure.name
-        problem = f"reports are of classification errors, {other.name} measures {metric}; export its runs by their ids"
-        raise BadInput.one(study.source, "", problem)
+    _require_one_metric(study)
     layout = study.layout or _default_layout(study)
     require_rows(layout, [row.name for row in study.rows], study.source)
     if not study_tables.named_runs(study.rows, study.candidates):
@@ -74,12 +71,22 @@ def export_study(
             return _Writing(study, layout, rows, answers, folder).all(list(dict.fromkeys(formats)), drawn)
 
 
+def _require_one_metric(study: StudyRuns) -> None:
+    """Means, fronts and differences are of numbers that can be compared."""
+    measured = {scheme.objective.metric: row.name for row in study.rows for scheme in row.schemes}
+    if len(measured) > 1:
+        said = " and ".join(f"{metric} (such as {name})" for metric, name in measured.items())
+        problem = f"a report is of one metric, its rows measure {said}; export its runs by their ids"
+        raise BadInput.one(study.source, "", problem)
+
+
 def _default_layout(study: StudyRuns) -> Layout:
     """All rows as a table, and as error against ratio."""
     if not study.rows:
         return Layout(title=study.name)
     everything = LayoutTable(name="all", title="All rows", rows=("*",))
-    figure = LayoutFigure(name="pareto", title="Test error against compression ratio", plot="pareto", rows=("*",))
+    title = f"Test {study.rows[0].schemes[0].objective.measure.name} against compression ratio"
+    figure = LayoutFigure(name="pareto", title=title, plot="pareto", rows=("*",))
     return Layout(title=study.name, tables=(everything,), figures=(figure,))
 
 
@@ -159,6 +166,8 @@ class _Writing:
     def _figure(self, layout: LayoutFigure) -> Figure | None:
         groups = {label: _of(globs, self.rows) for label, globs in layout.groups.items()}
         rows = [row for found in groups.values() for row in found]
+        if study_figures.misfit(layout, rows):
+            return None
         match layout.plot:
             case "pareto":
                 return study_figures.tradeoff(layout, groups)
@@ -185,6 +194,8 @@ class _Writing:
     def _why_not(self, layout: LayoutFigure, rows: Rows) -> str:
         if not any(row.runs for row in rows):
             return "none of its rows has been run"
+        if misfit := study_figures.misfit(layout, rows):
+            return misfit
         question = study_figures.question_of(layout, rows)
         failure = self.answers.failures.get(question) if question is not None else None
         return failure or "the runs of its rows do not hold what it shows"

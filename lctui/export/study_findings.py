@@ -11,7 +11,7 @@ from lctui.export import study_words as words
 from lctui.export.formats import markdown_text as plain
 from lctui.export.plots import pareto_front
 from lctui.export.study_figures import with_ratio
-from lctui.export.study_numbers import CLOSE_POINTS, Measured
+from lctui.export.study_numbers import CLOSE_POINTS, Measured, measure_of
 
 
 def summary(rows: Sequence[Measured]) -> str:
@@ -21,9 +21,10 @@ def summary(rows: Sequence[Measured]) -> str:
     if not asked or not known:
         return f"none of {words.plural(len(asked), 'row')} with a published number has been run." if asked else ""
     close = [row for row in known if row.close]
+    error = plain(str(measure_of(rows).name))
     said = (
-        f"the test error{' (mean over seeds)' if words.several(rows) else ''} is no higher than the published one + "
-        f"{CLOSE_POINTS:.2f} points in {len(close)} of {words.plural(len(known), 'row')}"
+        f"the test {error}{' (mean over seeds)' if words.several(rows) else ''} is no higher than "
+        f"the published one{slack(rows)} in {len(close)} of {words.plural(len(known), 'row')}"
     )
     if len(known) < len(asked):
         said += f"; {words.plural(len(asked) - len(known), 'further row')} not run"
@@ -36,22 +37,27 @@ def summary(rows: Sequence[Measured]) -> str:
     return f"{said}."
 
 
+def slack(rows: Sequence[Measured]) -> str:
+    """What a row's error may exceed the published one by, to be close to it."""
+    return f" + {CLOSE_POINTS:.2f} points" if measure_of(rows).is_percent else ""
+
+
 def findings(rows: Sequence[Measured]) -> list[str]:
     """One Markdown line a finding; rows at chance level are in none but the last."""
     sound = [row for row in rows if row.mean("test_error_pct") is not None and not row.fates]
-    sized = with_ratio(sound)
+    sized, error = with_ratio(sound), plain(str(measure_of(rows).name))
     said = []
     if sound:
         best = min(sound, key=lambda row: (row.error, -(row.mean("compression_ratio") or 0)))
-        said.append(f"**Lowest test error**: {_with_error(best)}{_reference_of(best)}.")
+        said.append(f"**Lowest test {error}**: {_with_error(best)}{_reference_of(best)}.")
     as_good = [row for row in sized if (level := reference_error(row)) is not None and row.error <= level]
     if as_good:
         best = max(as_good, key=lambda row: (row.ratio, -row.error))
         said.append(
-            f"**Highest ratio at no more than its reference's error**: {_with_error(best)}{_reference_of(best)}."
+            f"**Highest ratio at no more than its reference's {error}**: {_with_error(best)}{_reference_of(best)}."
         )
     elif sized:
-        said.append("**No row has a test error as low as its reference's.**")
+        said.append(f"**No row has a test {error} as low as its reference's.**")
     if closest := summary(rows):
         said.append(f"**Beside the published numbers**: {closest}")
     if collapsed := [f"{row.name} ({row.remark})" for row in rows if row.fates]:
@@ -83,14 +89,14 @@ def reference_error(row: Measured) -> float | None:
 
 
 def _with_error(row: Measured) -> str:
-    error = words.spread(row.spread("test_error_pct"), words.percent)
+    error = words.spread(row.spread("test_error_pct"), row.measure.text)
     ratio = words.spread(row.spread("compression_ratio"), words.ratio)
-    return f"{plain(row.name)}, {error} %" + (f" at {ratio} ×" if ratio is not None else "")
+    return f"{plain(row.name)}, {error} {plain(row.measure.unit)}" + (f" at {ratio} ×" if ratio is not None else "")
 
 
 def _reference_of(row: Measured) -> str:
-    level = words.spread(row.spread("test_error_pct", "reference"), words.percent)
-    return f" (its reference: {level} %)" if level is not None else ""
+    level = words.spread(row.spread("test_error_pct", "reference"), row.measure.text)
+    return f" (its reference: {level} {plain(row.measure.unit)})" if level is not None else ""
 
 
 def _tasks(row: Measured) -> str:
@@ -103,4 +109,5 @@ def _difference(row: Measured) -> float:
 
 
 def _points(row: Measured) -> str:
-    return words.signed(row.difference("test_error_pct"), lambda value: f"{value:.3f}") or ""
+    form = (lambda value: f"{value:.3f}") if row.measure.is_percent else row.measure.text
+    return words.signed(row.difference("test_error_pct"), form) or ""

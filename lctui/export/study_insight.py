@@ -75,7 +75,7 @@ def _error(result: Mapping[str, Any]) -> float | None:
 
 
 def _suspect(row: Measured, error_pct: float | None) -> bool:
-    if class_count(row.scheme) is None:
+    if class_count(row.scheme) is None and row.measure.is_percent:
         return error_pct is not None and error_pct >= _BAD_PCT
     return near_chance(row.scheme, error_pct)
 

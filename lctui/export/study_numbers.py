@@ -15,11 +15,13 @@ from typing import Any
 from lctui.runs.store import Run
 from lctui.runs.study_runs import StudyRow
 from lctui.scheme.check import describe, resolved_tasks
+from lctui.scheme.measure import Measure
 from lctui.scheme.models import Scheme
 from lctui.scheme.net import BUILT_IN_DATA
 
 CLOSE_POINTS = 0.10
-"""A row is close to the published one if its test error is no higher by more than this, in points of percent."""
+"""A row is close to the published one if its test error is no higher by more than this, in points of percent; by
+another metric, if it is no higher."""
 COLLAPSED, AT_CHANCE = "collapsed to one class", "at chance level"
 _ROUNDING = 1e-9
 _NEAR_CHANCE = 0.9  # of the error of guessing: five digits differ by a tenth in how often they occur
@@ -83,6 +85,11 @@ class Measured:
         """The first seed's scheme: all that the seeds have in common."""
         return self.row.schemes[0]
 
+    @property
+    def measure(self) -> Measure:
+        """What its errors are."""
+        return self.scheme.objective.measure
+
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The finished runs."""
@@ -110,7 +117,7 @@ class Measured:
 
     @property
     def error(self) -> float:
-        """The mean test error, in percent, of a row that has one."""
+        """The mean test error, in percent or by the row's metric, of a row that has one."""
         return self.known("test_error_pct")
 
     @property
@@ -131,7 +138,7 @@ class Measured:
     def close(self) -> bool:
         """Is the test error no higher than the published one, but for `CLOSE_POINTS`?"""
         found = self.difference("test_error_pct")
-        return found is not None and found <= CLOSE_POINTS + _ROUNDING
+        return found is not None and found <= (CLOSE_POINTS + _ROUNDING if self.measure.is_percent else 0.0)
 
     @property
     def at_chance(self) -> bool:
@@ -189,9 +196,14 @@ def _layers(scheme: Scheme, place: int, found: Sequence[Sequence[Mapping[str, An
     return scheme.compress[place].layers if net is None else resolved_tasks(scheme, net)[place].names
 
 
+def measure_of(rows: Sequence[Measured]) -> Measure:
+    """What the errors of some rows are."""
+    return Measure.common(row.measure for row in rows)
+
+
 def near_chance(scheme: Scheme, error_pct: float | None) -> bool:
-    """Is this an error that a net has which guesses, or always says the same?"""
-    classes = class_count(scheme)
+    """Is this an error that a net has which guesses, or always says the same?  Of another metric nobody knows."""
+    classes = class_count(scheme) if scheme.objective.measure.is_percent else None
     return error_pct is not None and classes is not None and error_pct >= _NEAR_CHANCE * 100 * (1 - 1 / classes)
 
 

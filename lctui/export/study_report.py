@@ -14,11 +14,13 @@ from lctui.export import study_findings, study_tables
 from lctui.export import study_words as words
 from lctui.export.formats import markdown_text as plain
 from lctui.export.formats import table_text
-from lctui.export.study_numbers import CLOSE_POINTS, Measured, Spread
+from lctui.export.study_numbers import Measured, Spread
 from lctui.export.study_tables import Both
+from lctui.export.tables import measure_of
 from lctui.headless.words import duration
 from lctui.runs.study_runs import StudyRuns
 from lctui.scheme.layout import Layout, LayoutFigure, LayoutTable
+from lctui.scheme.measure import Measure
 
 OF_THE_REFERENCE = ("reference", "confusion")
 """Plots that show the reference, and stand with it."""
@@ -45,6 +47,15 @@ class Report:
     """Each table with its caption."""
     figures: Sequence[Shown]
 
+    @property
+    def measure(self) -> Measure:
+        """What its errors are."""
+        return measure_of([run for _, run in study_tables.named_runs(self.study.rows, self.study.candidates)])
+
+    @property
+    def _error(self) -> str:
+        return plain(str(self.measure.name))
+
     def text(self) -> str:
         """The report, in Markdown."""
         of_reference = [f for f in self.figures if f.layout.plot in OF_THE_REFERENCE and f.layout.of == "reference"]
@@ -64,10 +75,11 @@ class Report:
         said = study_findings.findings(self.rows)
         yield _bullets(said) if said else "No row has been run yet."
         if lines := study_findings.front_lines(self.rows):
-            yield "The Pareto front, by rising ratio (no row has both a higher ratio and a lower test error):"
+            yield f"The Pareto front, by rising ratio (no row has both a higher ratio and a lower test {self._error}):"
             yield "\n".join(f"{n}. {line}" for n, line in enumerate(lines, 1))
         if close := study_findings.close_rows(self.rows):
-            yield f"No higher than the published error + {CLOSE_POINTS:.2f} points: {words.listed(close)}."
+            slack = study_findings.slack(self.rows)
+            yield f"No higher than the published {self._error}{slack}: {words.listed(close)}."
 
     def _references(self) -> Iterable[str]:
         """Each reference that rows start from, and its errors over the seeds."""
@@ -79,14 +91,17 @@ class Report:
                     errors = run.read("result.json").get("reference") or {}
                     groups.setdefault(net, {}).setdefault(scheme.seed, errors)
         if groups:
-            yield _bullets(f"{plain(net)}. {_errors(list(seeds.values()))}" for net, seeds in groups.items())
+            yield _bullets(
+                f"{plain(net)}. {_errors(list(seeds.values()), self.measure)}" for net, seeds in groups.items()
+            )
 
     def _search(self) -> Iterable[str]:
         if not self.study.candidates:
             return
         yield (
-            "The search trains the reference alone, stage by stage; the lowest *validation* error wins, ties go to the "
-            "first listed, and the winner's values hold for the later stages. Test errors are for information."
+            f"The search trains the reference alone, stage by stage; the lowest *validation* {self._error} wins, ties "
+            "go to the first listed, and the winner's values hold for the later stages. "
+            "Test errors are for information."
         )
         yield _markdown(study_tables.search_table(self.study.candidates))
         yield _bullets(
@@ -110,8 +125,10 @@ class Report:
             f"Time in runs: {duration(sum(seconds.values))}" if seconds else "",
         ]
         yield _bullets(line for line in lines if line)
+        of_split = "percent of the images of a split, to the count"
+        errors = of_split if self.measure.is_percent else f"the mean {self._error} of a split"
         yield (
-            "Errors are percent of the images of a split, to the count; errors and sizes are those of the compressed "
+            f"Errors are {errors}; errors and sizes are those of the compressed "
             "net after the last LC step. [rows.csv](rows.csv) has every number of every row, [runs.csv](runs.csv) the "
             "run, versions, device and data that each is from, [runs.json](runs.json) schemes and results in full."
         )
@@ -132,12 +149,12 @@ class Report:
         yield _bullets(lines) if lines else "Nothing: every row has been run with every seed, every figure is drawn."
 
 
-def _errors(found: Sequence[Mapping[str, Any]]) -> str:
+def _errors(found: Sequence[Mapping[str, Any]], measure: Measure) -> str:
     said = []
     for split in ("train", "validation", "test"):
         errors = Spread.of([each.get(f"{split}_error_pct") for each in found])
         if errors is not None:
-            said.append(f"{split} {words.spread(errors, words.percent)} %")
+            said.append(f"{split} {words.spread(errors, measure.text)} {plain(measure.unit)}")
     return f"Errors: {', '.join(said)} ({words.plural(len(found), 'seed')})"
 
 
@@ -148,7 +165,8 @@ def _table(entry: tuple[LayoutTable, Both, str]) -> Iterable[str]:
 
 def _figure(shown: Shown) -> Iterable[str]:
     layout = shown.layout
-    picture = f"![{plain(layout.title)}]({shown.file})" if shown.file is not None else f"Not drawn: {shown.why_not}."
+    drawn = f"![{plain(layout.title)}]({shown.file})"
+    picture = drawn if shown.file is not None else f"Not drawn: {plain(shown.why_not)}."
     return f"### {plain(layout.title)}", layout.text.strip(), picture, plain(shown.caption)
 
 

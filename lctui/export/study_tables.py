@@ -6,28 +6,22 @@ Owns their columns.  Readers of Markdown and LaTeX get words, programs get every
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lctui.export import study_words as words
-from lctui.export.formats import Column, Form, Table
-from lctui.export.study_numbers import Measured, Spread
+from lctui.export.formats import Column, Table, error_column
+from lctui.export.study_numbers import Measured, Spread, measure_of
+from lctui.export.tables import measure_of as measure_of_runs
 from lctui.runs.store import Run
 from lctui.runs.study_runs import Candidate, StudyRow
 from lctui.scheme.compressions import members
+from lctui.scheme.measure import Measure
 from lctui.scheme.models import Scheme
 
 Cells = dict[str, Any]
 PROGRAMS = ("csv", "json")
 """The formats whose readers are programs."""
-
-_SHOWN: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("train_error_pct", "train (%)", words.percent),
-    ("test_error_pct", "test (%)", words.percent),
-    ("compressed_parameters", "parameters", words.count),
-    ("compression_ratio", "ratio", words.ratio),
-)
-_FORMS: dict[str, Form] = {"pct": "percent", "ratio": "ratio", "parameters": "count", "bits": "count"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ def _for_readers(title: str, rows: Sequence[Measured]) -> Table:
         columns.append(Column(name, words.together(layers)))
         for row, into in zip(rows, cells, strict=True):
             into[name] = next((words.done(task, layers) for task in row.tasks if layers[0] in task.layers), None)
-    for name, heading, form in _SHOWN:
+    for name, heading, form in _shown(measure_of(rows)):
         columns.append(Column(name, heading, align="right"))
         published = any(row.published(name) is not None for row in rows)
         if published:
@@ -70,6 +64,16 @@ def _for_readers(title: str, rows: Sequence[Measured]) -> Table:
         for row, into in zip(rows, cells, strict=True):
             into["remark"] = row.remark
     return Table.of(title, columns, cells)
+
+
+def _shown(measure: Measure) -> tuple[tuple[str, str, Callable[[float], str]], ...]:
+    """The numbers that readers get, with their headings and how they are written."""
+    return (
+        ("train_error_pct", measure.heading("train"), measure.text),
+        ("test_error_pct", measure.heading("test"), measure.text),
+        ("compressed_parameters", "parameters", words.count),
+        ("compression_ratio", "ratio", words.ratio),
+    )
 
 
 def _columns(rows: Sequence[Measured]) -> list[tuple[str, ...]]:
@@ -95,6 +99,7 @@ def numbers_table(title: str, cells: Sequence[Cells]) -> Table:
 def _numbers(row: Measured) -> Cells:
     """All numbers of a row, by name; a mean over seeds is three of them."""
     cells: Cells = {"row": row.name, "tags": " ".join(row.row.tags), "model": row.scheme.model.factory}
+    cells |= {"metric": row.measure.name}
     cells |= {"seeds": len(row.row.schemes), "finished": len(row.runs), "remark": row.remark}
     cells |= {"close_to_published": row.close if row.difference("test_error_pct") is not None else None}
     for task in row.tasks:
@@ -146,6 +151,8 @@ def _schedule(scheme: Scheme) -> Cells:
 def search_table(candidates: Sequence[Candidate]) -> Both:
     """The candidates, stage by stage: what was tried, its errors, and which was chosen."""
     title, parts = "The search for the reference", any(each.part for each in candidates)
+    measure = measure_of_runs([each.run for each in candidates if each.run is not None])
+    test = error_column("test_error_pct", "test", measure)
     cells: list[Cells] = []
     for each in candidates:
         errors = (each.run.read("result.json").get("reference") or {}) if each.run is not None else {}
@@ -162,8 +169,8 @@ def search_table(candidates: Sequence[Candidate]) -> Both:
         *([Column("part")] if parts else []),
         Column("stage", form="count"),
         Column("setting"),
-        Column("validation_error_pct", "validation (%)", "percent"),
-        Column("test_error_pct", "test (%), for information", "percent"),
+        error_column("validation_error_pct", "validation", measure),
+        replace(test, heading=f"{test.heading}, for information"),
         Column("chosen"),
     ]
     return Both(numbers_table(title, cells), Table.of(title, columns, shown))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lctui.export.study_numbers import Learned, Measured, Spread
+from lctui.export.study_numbers import Learned, Measured, Spread, measure_of
 from lctui.runs.store import Run
 from lctui.scheme.compressions import LowRank, Prune, PruneNM, PruneStructured, members
 from lctui.scheme.models import Reference, Scheme
@@ -20,11 +20,6 @@ FEW = 6
 def brief(value: float) -> str:
     """A setting as people write it: 2.5e-9, 104, 0.05."""
     return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")
-
-
-def percent(value: float) -> str:
-    """With two digits."""
-    return f"{value:.2f}"
 
 
 def ratio(value: float) -> str:
@@ -214,7 +209,8 @@ def table_caption(rows: Sequence[Measured], published: str) -> str:
     if several(rows):
         said = f"Mean ± sample standard deviation, {seeds(rows)}; a count on which all seeds agree stands alone"
     compared = any(row.row.published for row in rows)
-    differences = ["Δ is ours minus the published number, of errors in points of percent."] if compared else []
+    points = ", of errors in points of percent" if measure_of(rows).is_percent else ""
+    differences = [f"Δ is ours minus the published number{points}."] if compared else []
     return " ".join([f"{said}.", *differences, *_made(rows, published if compared else "")])
 
 

@@ -56,10 +56,14 @@ class Measure:
         texts = [f"{value:.{digits}g}" for digits in (4, 3, 2, 1)]
         return next((text for text in texts if len(text) <= 6), texts[-1])
 
+    @property
+    def unit(self) -> str:
+        """What stands behind a value: `%`, `mse`."""
+        return "%" if self.is_percent else self.name or ""
+
     def said(self, value: float | None) -> str:
         """A value with its unit: `0.51 %`, `0.01234 mse`."""
-        unit = "%" if self.is_percent else self.name
-        return f"{self.text(value)} {unit}" if unit else self.text(value)
+        return f"{self.text(value)} {self.unit}".rstrip()
 
     def column(self, split: str) -> str:
         """What a narrow column of a split is called: `test %`, or `test` where the metric stands elsewhere."""

@@ -12,6 +12,7 @@ from lctui.export.study_numbers import Learned, Measured, Spread
 from lctui.export.study_tables import rows_table
 from lctui.runs.study_runs import StudyRow
 from lctui.scheme import How, Scheme
+from lctui.scheme.measure import ERROR
 from tests.conftest import tiny
 
 HOW: TypeAdapter[Any] = TypeAdapter(How)
@@ -55,9 +56,9 @@ def test_joint_tasks_name_their_layers() -> None:
 @pytest.mark.parametrize(
     ("values", "form", "said"),
     [
-        ((0.53,), words.percent, "0.53"),
-        ((0.5, 0.7), words.percent, "0.60 ± 0.14"),
-        ((0.5, 0.5), words.percent, "0.50 ± 0.00"),
+        ((0.53,), ERROR.text, "0.53"),
+        ((0.5, 0.7), ERROR.text, "0.60 ± 0.14"),
+        ((0.5, 0.5), ERROR.text, "0.50 ± 0.00"),
         ((10334,), words.count, "10,334"),
         ((10334, 10334), words.count, "10,334"),
         ((1000, 1002), words.count, "1,001 ± 1"),
@@ -73,12 +74,12 @@ def test_means_and_deviations(values: tuple[float, ...], form: Any, said: str) -
 
 def test_nothing_has_no_mean() -> None:
     assert Spread.of([None, True, "1"]) is None
-    assert words.spread(None, words.percent) is None
+    assert words.spread(None, ERROR.text) is None
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.02, "+0.02"), (-0.02, "−0.02"), (0.001, "0.00"), (-0.0, "0.00")])
 def test_differences_have_a_sign_unless_they_are_nothing(value: float, said: str) -> None:
-    assert words.signed(value, words.percent) == said
+    assert words.signed(value, ERROR.text) == said
 
 
 def test_some_layers_with_all_their_biases_are_said_in_one_breath() -> None:
