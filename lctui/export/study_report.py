@@ -87,7 +87,7 @@ class Report:
         for row in self.rows:
             for scheme, run in zip(row.row.schemes, row.row.runs, strict=True):
                 if run is not None:
-                    net = f"{scheme.model.factory} on {scheme.data.name}: {words.trained(scheme.reference)}"
+                    net = f"{scheme.model.factory} on {scheme.data.name}: {words.trained(scheme)}"
                     errors = run.read("result.json").get("reference") or {}
                     groups.setdefault(net, {}).setdefault(scheme.seed, errors)
         if groups:

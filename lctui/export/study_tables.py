@@ -145,6 +145,8 @@ def _schedule(scheme: Scheme) -> Cells:
         "lr": step.lr,
         "lr_decay": step.lr_decay,
         "batch_size": step.batch_size,
+        "augment": " ".join(scheme.data.augment),
+        "precision": scheme.precision,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lctui.export.study_numbers import Learned, Measured, Spread, measure_of
 from lctui.runs.store import Run
 from lctui.scheme.compressions import LowRank, Prune, PruneNM, PruneStructured, members
-from lctui.scheme.models import Reference, Scheme
+from lctui.scheme.models import Scheme
 
 FEW = 6
 
@@ -144,16 +144,23 @@ def schedule(scheme: Scheme) -> str:
     return (
         f"{plural(mu.steps, 'LC step')} (μ from {brief(mu.start)}, × {brief(mu.factor)} a step), "
         f"{plural(step.epochs, 'epoch')} an L step, lr {brief(step.lr)} × {brief(step.lr_decay)} a step, "
-        f"batch {step.batch_size}"
+        f"batch {step.batch_size}{_besides(scheme)}"
     )
 
 
-def trained(block: Reference) -> str:
-    """How a reference was trained."""
+def trained(scheme: Scheme) -> str:
+    """How a scheme's reference was trained."""
+    block = scheme.reference
     momentum = f"momentum {brief(block.momentum)}" + (" with Nesterov" if block.nesterov else "")
     decay = f"weight decay {brief(block.weight_decay)}"
     rate = f"lr {brief(block.lr)} × {brief(block.lr_decay)} an epoch"
-    return f"{plural(block.epochs, 'epoch')}, batch {block.batch_size}, {rate}, {momentum}, {decay}"
+    return f"{plural(block.epochs, 'epoch')}, batch {block.batch_size}, {rate}, {momentum}, {decay}{_besides(scheme)}"
+
+
+def _besides(scheme: Scheme) -> str:
+    """What training does that is not so by default: to the inputs, and to numbers."""
+    inputs = f", inputs augmented by {listed(scheme.data.augment)}" if scheme.data.augment else ""
+    return inputs + (f", in {scheme.precision}" if scheme.precision != "float32" else "")
 
 
 def by_value(rows: Sequence[Measured], value: Callable[[Measured], str]) -> str:

@@ -48,6 +48,14 @@ def test_what_was_done(how: Any, found: list[dict[str, Any]], said: str) -> None
     assert words.done(Learned(("fc1",), HOW.validate_python(how), tuple(found))) == said
 
 
+def test_rounded_training_and_augmented_inputs_are_said_of_rows_and_references() -> None:
+    plain = Scheme.model_validate(tiny())
+    data = plain.data.model_dump() | {"augment": ["shift=1", "flip"]}
+    other = Scheme.model_validate(tiny(precision="bfloat16", data=data))
+    for said in (words.schedule, words.trained):
+        assert said(other) == said(plain) + ", inputs augmented by shift=1, flip, in bfloat16"
+
+
 def test_joint_tasks_name_their_layers() -> None:
     task = Learned(("a", "b"), HOW.validate_python({"type": "quantize", "k": 2}), ())
     assert words.done(task) == "k=2 (joint: a, b)"
