@@ -70,11 +70,10 @@ def check_augment(augment: Augment, inputs: Tensor) -> list[Problem]:
 
 
 def check_objective(objective: Objective, outputs: Tensor, targets: Tensor) -> list[Problem]:
-    """What is wrong with a loss or a metric on a net's outputs for a batch; the loss is to depend on them."""
-    outputs = outputs.detach()
-    leaf = outputs.clone().requires_grad_() if outputs.is_floating_point() else outputs
+    """What is wrong with a loss or a metric on a net's outputs [n, …] for targets [n, …]; outputs carry gradients."""
     with torch.enable_grad():
-        problems = _check("loss", objective.loss, leaf, targets, _misfit_of_loss)
+        problems = _check("loss", objective.loss, outputs, targets, _misfit_of_loss)
+    outputs = outputs.detach()
     # As many rows as columns would pass for a row an input; and the last batch of a split may be a single input.
     for n in dict.fromkeys((len(targets), 1)):
         found = _check("metric", objective.metric, outputs[:n], targets[:n], _misfit_of_metric)
@@ -91,7 +90,7 @@ def _check(
     misfit: Callable[[Any, Tensor], str | None],
 ) -> list[Problem]:
     of = f"outputs {_shape(outputs)} and targets {_shape(targets)}"
-    # As in training the outputs are no leaf: they may be written into.
+    # A function may write into its outputs, as it may in training; others are tried on the same ones.
     got, problem = _tried(lambda: function(outputs.clone(), targets), of)
     if problem is None and (found := misfit(got, outputs)) is not None:
         problem = f"for {of}, {found}"

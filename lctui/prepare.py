@@ -230,7 +230,7 @@ def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective)
         return [Problem("model", "the net has no parameters: there is nothing to train or to compress")]
     few = loaded.train.first(2)
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
             outputs = module.eval()(few.inputs)
     except Exception as error:
         if is_out_of_memory(error):
@@ -245,6 +245,9 @@ def check_outputs(module: nn.Module, loaded: data.DataSet, objective: Objective)
         return [Problem("model", f"the net must return {wanted}, it returns {tuple(outputs.shape)}")]
     if objective.takes_scores and outputs.shape[1] < loaded.classes:
         return [Problem("model", f"the net has {outputs.shape[1]} outputs, the data {loaded.classes} classes")]
+    if not outputs.requires_grad:
+        unmoved = "the net's outputs do not depend on parameters that train by anything that torch can differentiate"
+        return [Problem("model", unmoved)]
     with torch.random.fork_rng(devices=[]):
         return check_objective(objective, outputs, few.labels)
 

@@ -27,6 +27,23 @@ from torch import nn
 def net(outputs=2):
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, outputs))
 
+class Written(nn.Module):
+    def __init__(self, last):
+        super().__init__()
+        self.layer, self.last = nn.Linear(6, 4), last
+
+    def forward(self, x):
+        return self.last(self.layer(x))
+
+def detached():
+    return Written(torch.detach)
+
+def frozen():
+    return Written(abs).requires_grad_(False)
+
+def waves():
+    return Written(lambda x: torch.view_as_complex(x.reshape(-1, 2, 2)))
+
 def data(width=2):
     x = torch.randn(60, 6)
     y = x[:, :width] * 2 + 1
@@ -200,6 +217,8 @@ def seeded_as_a_run(seed: int) -> Any:
             {"model": {"factory": "mine.py:net", "args": {"outputs": 3}}},
             "objective.loss: does not take outputs float32",
         ),
+        ({"model": {"factory": "mine.py:detached"}}, "model: the net's outputs do not depend on parameters that train"),
+        ({"model": {"factory": "mine.py:frozen"}}, "model: the net's outputs do not depend on parameters that train"),
         ({"data": {"name": "mine.py:data", "classes": [0, 1]}}, "data.classes: picks classes, one an input"),
         (
             {"data": {"name": "mine.py:ragged"}},
@@ -216,6 +235,11 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
     assert any(said in line for line in lines), lines
     assert all(line.startswith(("scheme.json: ", str(folder))) for line in lines)
     assert not list((folder / "home").glob("runs/*"))
+
+
+def test_outputs_may_be_complex(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, model={"factory": "mine.py:waves"}) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "finished"
 
 
 def test_a_loss_of_ones_own_goes_with_classes_and_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
