@@ -14,7 +14,6 @@ from lctui.export.insides import codebook_figure, confusion_figure, singular_val
 from lctui.export.plots import Figure, Series, over_a_decade, run_figures
 from lctui.export.study_insight import Answers, Question
 from lctui.export.study_numbers import Measured, measure_of
-from lctui.export.tables import measure_of as measure_of_runs
 from lctui.export.tables import run_labels
 from lctui.export.training import history_of, layers_figure, reference_epochs, reference_figure
 from lctui.runs.store import Run
@@ -158,7 +157,7 @@ def of_first(layout: LayoutFigure, rows: Sequence[Measured], answers: Answers) -
     if run is None:
         return None
     if layout.plot == "reference":
-        return reference_figure(layout.title, reference_epochs(run), measure_of_runs([run]))
+        return reference_figure(layout.title, reference_epochs(run), measure_of(rows))
     if layout.plot == "layers":
         return layers_figure(layout.title, history_of(run))
     answer = answers.told.get(question) if question is not None else None

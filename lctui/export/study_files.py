@@ -52,8 +52,8 @@ def export_study(
     is a home that `lctui ls --home` and the console can look at, without nets.
 
     Raises:
-        BadInput: a format is unknown, the layout names rows that there are not, the rows measure different things,
-            nothing has been run yet, or the folder cannot be written to.
+        BadInput: a format is unknown, the layout names rows that there are not, the study's runs measure
+            different things, nothing has been run yet, or the folder cannot be written to.
     """
     for name in formats:
         if name not in FORMATS:
@@ -72,11 +72,12 @@ def export_study(
 
 
 def _require_one_metric(study: StudyRuns) -> None:
-    """Means, fronts and differences are of numbers that can be compared."""
-    measured = {scheme.objective.metric: row.name for row in study.rows for scheme in row.schemes}
+    """Means, fronts and differences are of numbers that can be compared, and a search chooses by what rows report."""
+    measured = {each.scheme.objective.metric: study_tables.candidate_name(each) for each in study.candidates}
+    measured |= {scheme.objective.metric: row.name for row in study.rows for scheme in row.schemes}
     if len(measured) > 1:
         said = " and ".join(f"{metric} (such as {name})" for metric, name in measured.items())
-        problem = f"a report is of one metric, its rows measure {said}; export its runs by their ids"
+        problem = f"a report is of one metric, this study measures {said}; export its runs by their ids"
         raise BadInput.one(study.source, "", problem)
 
 
@@ -85,7 +86,7 @@ def _default_layout(study: StudyRuns) -> Layout:
     if not study.rows:
         return Layout(title=study.name)
     everything = LayoutTable(name="all", title="All rows", rows=("*",))
-    title = f"Test {study.rows[0].schemes[0].objective.measure.name} against compression ratio"
+    title = f"Test {study.measure.name} against compression ratio"
     figure = LayoutFigure(name="pareto", title=title, plot="pareto", rows=("*",))
     return Layout(title=study.name, tables=(everything,), figures=(figure,))
 

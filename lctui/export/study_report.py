@@ -16,7 +16,6 @@ from lctui.export.formats import markdown_text as plain
 from lctui.export.formats import table_text
 from lctui.export.study_numbers import Measured, Spread
 from lctui.export.study_tables import Both
-from lctui.export.tables import measure_of
 from lctui.headless.words import duration
 from lctui.runs.study_runs import StudyRuns
 from lctui.scheme.layout import Layout, LayoutFigure, LayoutTable
@@ -48,13 +47,8 @@ class Report:
     figures: Sequence[Shown]
 
     @property
-    def measure(self) -> Measure:
-        """What its errors are."""
-        return measure_of([run for _, run in study_tables.named_runs(self.study.rows, self.study.candidates)])
-
-    @property
     def _error(self) -> str:
-        return plain(str(self.measure.name))
+        return plain(str(self.study.measure.name))
 
     def text(self) -> str:
         """The report, in Markdown."""
@@ -91,9 +85,8 @@ class Report:
                     errors = run.read("result.json").get("reference") or {}
                     groups.setdefault(net, {}).setdefault(scheme.seed, errors)
         if groups:
-            yield _bullets(
-                f"{plain(net)}. {_errors(list(seeds.values()), self.measure)}" for net, seeds in groups.items()
-            )
+            measure = self.study.measure
+            yield _bullets(f"{plain(net)}. {_errors(list(seeds.values()), measure)}" for net, seeds in groups.items())
 
     def _search(self) -> Iterable[str]:
         if not self.study.candidates:
@@ -126,7 +119,7 @@ class Report:
         ]
         yield _bullets(line for line in lines if line)
         of_split = "percent of the images of a split, to the count"
-        errors = of_split if self.measure.is_percent else f"the mean {self._error} of a split"
+        errors = of_split if self.study.measure.is_percent else f"the mean {self._error} of a split"
         yield (
             f"Errors are {errors}; errors and sizes are those of the compressed "
             "net after the last LC step. [rows.csv](rows.csv) has every number of every row, [runs.csv](runs.csv) the "

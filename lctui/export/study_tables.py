@@ -12,7 +12,6 @@ from typing import Any
 from lctui.export import study_words as words
 from lctui.export.formats import Column, Table, error_column
 from lctui.export.study_numbers import Measured, Spread, measure_of
-from lctui.export.tables import measure_of as measure_of_runs
 from lctui.runs.store import Run
 from lctui.runs.study_runs import Candidate, StudyRow
 from lctui.scheme.compressions import members
@@ -153,7 +152,7 @@ def _schedule(scheme: Scheme) -> Cells:
 def search_table(candidates: Sequence[Candidate]) -> Both:
     """The candidates, stage by stage: what was tried, its errors, and which was chosen."""
     title, parts = "The search for the reference", any(each.part for each in candidates)
-    measure = measure_of_runs([each.run for each in candidates if each.run is not None])
+    measure = Measure.common(each.scheme.objective.measure for each in candidates)
     test = error_column("test_error_pct", "test", measure)
     cells: list[Cells] = []
     for each in candidates:

@@ -16,6 +16,7 @@ from lctui.errors import BadInput
 from lctui.runs.formats import TooNew
 from lctui.runs.store import Run, Store
 from lctui.runs.study_record import find_record
+from lctui.scheme.measure import Measure
 from lctui.scheme.study import Row, Stage, Study, best_candidate, load_file
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Candidate:
     """From 1."""
     settings: Mapping[str, Any]
     """As in {"reference.batch_size": 16}."""
+    scheme: Scheme
     run: Run | None
     chosen: bool
     """Is it this stage's winner?"""
@@ -64,6 +66,12 @@ class StudyRuns:
     """The file's "report" block."""
     source: str
     """Where the study's file was."""
+
+    @property
+    def measure(self) -> Measure:
+        """What the errors of its rows and candidates are."""
+        schemes = [scheme for row in self.rows for scheme in row.schemes] + [each.scheme for each in self.candidates]
+        return Measure.common(scheme.objective.measure for scheme in schemes)
 
 
 def open_study(name: str, store: Store, overrides: dict[str, Any] | None = None) -> StudyRuns:
@@ -123,6 +131,7 @@ def _candidates(stage: Stage, store: Store, known: Mapping[str, str]) -> list[Ca
             stage.part,
             stage.number,
             candidate.settings,
+            candidate.scheme,
             _finished(candidate.scheme, store, known),
             place == stage.winner,
         )

@@ -111,8 +111,9 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Made:
     by_name = {run.read("scheme.json")["name"]: run for run in Store(home).all()}
     runs = {key: by_name[f"tiny/{n}"] for n, key in enumerate([*schemes, 32, 64])}
     rows = tuple(_row(row, [runs.get((row, seed)) for seed in SEEDS]) for row in TASKS)
-    candidates = tuple(Candidate("", 1, {"reference.batch_size": n}, runs[n], n == 32) for n in (32, 64))
-    candidates += (Candidate("part", 1, {"reference.nesterov": False, "reference.lr": 0.1}, None, False),)
+    tried = {n: Scheme.model_validate(searched(n)) for n in (32, 64)}
+    candidates = tuple(Candidate("", 1, {"reference.batch_size": n}, tried[n], runs[n], n == 32) for n in tried)
+    candidates += (Candidate("part", 1, {"reference.nesterov": False, "reference.lr": 0.1}, tried[32], None, False),)
     return Made(StudyRuns("small", rows, candidates, Layout.model_validate(LAYOUT), "small.json"), home)
 
 

@@ -139,12 +139,24 @@ def test_figures_of_classes_are_left_out_and_the_others_are_drawn(folder: Path, 
         assert any("far_off" in text for text in words) and not any("%" in text for text in words)
 
 
-def test_a_report_is_of_one_metric(folder: Path, tmp_path: Path, cli: Callable[..., Any]) -> None:
+FAR_OFF = {"name": "far", "set": {"objective.metric": "mine.py:far_off", "compress": []}}
+OTHER = {"name": "other", "set": {"objective.metric": "mse", "compress": []}}
+OF_SEARCH = {"objective": {"loss": "mse", "metric": "mse"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"variants": [*STUDY["variants"], OTHER]}, "mse (such as other)"),
+        ({"base": STUDY["base"] | OF_SEARCH, "variants": [FAR_OFF]}, "mse (such as search/1/batch_size=16)"),
+    ],
+    ids=["rows", "search"],
+)
+def test_a_report_is_of_one_metric(tmp_path: Path, cli: Callable[..., Any], changes: dict[str, Any], said: str) -> None:
     (tmp_path / "mine.py").write_text(CODE)
-    other = {"name": "other", "set": {"objective.metric": "mse", "compress": []}}
-    (tmp_path / "study.json").write_text(json.dumps({**STUDY, "variants": [*STUDY["variants"], other]}))
+    (tmp_path / "study.json").write_text(json.dumps(STUDY | changes))
     done = cli("export", tmp_path / "study.json", "--to", tmp_path / "out")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "a report is of one metric, its rows measure" in line and "mse (such as other)" in line
+    assert "a report is of one metric, this study measures" in line and said in line
     assert not (tmp_path / "out").exists()
