@@ -76,8 +76,8 @@ class _Given:
 
 
 def _confusion(given: _Given) -> Figures:
-    if not (measure := measure_of([given.run])).is_percent:
-        raise Missing(f"its errors are no wrong classes, but {measure.name}")
+    if why_not := measure_of([given.run]).not_of_classes:
+        raise Missing(why_not)
     answer = given.confusion()
     return {"": confusion_figure(f"{given.label}: {answer['error_pct']:.2f} % {answer['split']} error", answer)}
 

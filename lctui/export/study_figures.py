@@ -173,10 +173,7 @@ def of_first(layout: LayoutFigure, rows: Sequence[Measured], answers: Answers) -
 
 def misfit(layout: LayoutFigure, rows: Sequence[Measured]) -> str | None:
     """Why this plot shows nothing of these rows' metric, if so."""
-    measure = measure_of(rows)
-    if layout.plot in OF_CLASSES and not measure.is_percent:
-        return f"its errors are no wrong classes, but {measure.name}"
-    return None
+    return measure_of(rows).not_of_classes if layout.plot in OF_CLASSES else None
 
 
 def first_run(rows: Sequence[Measured]) -> Run | None:

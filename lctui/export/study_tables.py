@@ -230,6 +230,7 @@ def _provenance(name: str, run: Run) -> Cells:
     cells |= {"precision": scheme.get("precision"), "arithmetic": meta.get("arithmetic")}
     cells |= _schedule(Scheme.model_validate(scheme)) if scheme.get("compress") else {}
     cells |= {"data_sha256": meta.get("data_sha256"), "code_sha256": meta.get("code_sha256")}
+    cells |= {"metric": Measure.of(scheme).name}
     for block in ("reference", "final"):
         errors: Mapping[str, Any] = result.get(block) or {}
         cells |= {f"{block}_{split}_error_pct": errors.get(f"{split}_error_pct") for split in ("validation", "test")}

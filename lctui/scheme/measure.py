@@ -57,6 +57,11 @@ class Measure:
         return next((text for text in texts if len(text) <= 6), texts[-1])
 
     @property
+    def not_of_classes(self) -> str | None:
+        """Why plots of classes say nothing of such numbers, if so."""
+        return None if self.is_percent else f"its errors are no wrong classes, but {self.name}"
+
+    @property
     def unit(self) -> str:
         """What stands behind a value: `%`, `mse`."""
         return "%" if self.is_percent else self.name or ""

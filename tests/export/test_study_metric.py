@@ -112,6 +112,11 @@ def test_means_and_deviations_are_written_by_the_metric(
     assert f"{mean(values):.4g} ± {stdev(values):.4g}" in report
 
 
+def test_every_run_is_listed_with_its_metric(folder: Path) -> None:
+    with (folder / "out/runs.csv").open() as file:
+        assert [row["metric"] for row in csv.DictReader(file)] == ["far_off"] * 6
+
+
 def test_the_report_speaks_of_the_metric_and_never_of_percent(report: str) -> None:
     assert "%" not in report and "percent" not in report and "points" not in report
     assert r"**Lowest test far\_off**" in report and r"test far\_off |" in report
