@@ -145,9 +145,7 @@ def require_net(loaded: Scheme | Study, source: str) -> None:
     if not isinstance(loaded, Study):
         net_of(loaded, source)
         return
-    for scheme in loaded.schemes:
-        _require_objective(scheme, source)
-    if any(describe(scheme.model) is None for scheme in loaded.schemes):
+    if any(describe(scheme.model) is None or _has_functions(scheme) for scheme in loaded.schemes):
         from lctui import studies
 
         studies.require_runnable(loaded, source)
@@ -161,7 +159,10 @@ def net_of(scheme: Scheme, source: str) -> Any:
     """
     from lctui.scheme.check import check_scheme, describe
 
-    _require_objective(scheme, source)
+    if _has_functions(scheme):
+        from lctui.objectives import objective_of
+
+        objective_of(scheme.objective, source)
     if (net := describe(scheme.model)) is not None:
         return net
     from lctui.prepare import describe_net
@@ -173,9 +174,6 @@ def net_of(scheme: Scheme, source: str) -> Any:
     return net
 
 
-def _require_objective(scheme: Scheme, source: str) -> None:
-    """Raises BadInput if a loss or a metric of the user's own is not there."""
-    if ":" in scheme.objective.loss + scheme.objective.metric:
-        from lctui.objectives import objective_of
-
-        objective_of(scheme.objective, source)
+def _has_functions(scheme: Scheme) -> bool:
+    """Are the loss or the metric the user's own?"""
+    return ":" in scheme.objective.loss + scheme.objective.metric

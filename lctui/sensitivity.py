@@ -169,10 +169,14 @@ class Suggesting:
         """The tasks whose predicted size is the net's divided by `ratio`, or a little less.
 
         Raises:
-            BadInput: no choice is so small; with the ratio that can be reached.
+            BadInput: no choice is so small, with the ratio that can be reached; or its metric is no longer finite.
         """
         self._refine(self._chosen(ratio))
-        return self._whole(self._measured_anew(self._fitted(ratio)))
+        try:
+            return self._whole(self._measured_anew(self._fitted(ratio)))
+        except Diverged as diverged:
+            problem = f"{ratio:g} gives no finite {self.scheme.objective.metric}"
+            raise BadInput.one(self.source, "--ratio", problem) from diverged
 
     def for_error(self, error: float) -> Suggested:
         """The tasks of the highest ratio whose direct compression errs no more, on the images that choices are made by.
@@ -227,9 +231,8 @@ class Suggesting:
         if places is None:
             share = 100 * self.fixed / (self.fixed + self._least())
             rest = f", {share:.0f} % of that in what no task compresses" if self.fixed else ""
-            raise BadInput.one(
-                self.source, "--ratio", f"{ratio:g} cannot be reached: at most {_down(self._greatest())}{rest}"
-            )
+            problem = f"{ratio:g} cannot be reached: at most {_down(self._greatest())}{rest}"
+            raise BadInput.one(self.source, "--ratio", problem)
         return [each[place].how for each, place in zip(options, places, strict=True)]
 
     # Measuring
@@ -274,7 +277,7 @@ class Suggesting:
         with tensor_cores("float32"):
             for inputs, labels in self.images.in_order(BATCH):
                 outputs = scratch.module(inputs)
-                loss += float(objective.loss(outputs, labels)) * len(labels)
+                loss += float(objective.loss(outputs.clone(), labels)) * len(labels)  # it may write into them
                 error += float(summed(objective.metric, outputs, labels))
         mean = (100 if objective.is_classification else 1) * error / len(self.images)
         tensors = task.tensors if task is not None else ()

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from lctui.errors import BadInput, Diverged, Interrupted, LctuiError, Problem, RunFailed
 from lctui.execution import Execution, Observer, execute
 from lctui.learning.gradients import why_not_stackable
+from lctui.objectives import objective_of
 from lctui.prepare import Prepared, describe_net, pick_device, prepare
 from lctui.resuming import Twins, would_equal
 from lctui.runs.control import mark_starting, prepare_to_resume
@@ -289,13 +290,18 @@ def alike(schemes: Sequence[Scheme], size: int) -> Iterator[list[Scheme]]:
 
 
 def require_runnable(study: Study, source: str) -> None:
-    """Every member's net is built and its tasks are checked against it, before the first member trains.
+    """Every member's net is built, its tasks are checked against it, and its loss and metric are found, before the
+    first member trains.
 
     Raises:
-        BadInput: with all problems, each with the member's name.
+        BadInput: with all problems, each with the member's name; or a net cannot be built.
     """
     problems = []
     for scheme in study.schemes:
+        try:
+            objective_of(scheme.objective, source)
+        except BadInput as missing:
+            problems += [Problem(f"{scheme.name}: {problem.path}", problem.message) for problem in missing.problems]
         net = describe(scheme.model) or describe_net(scheme, source)
         found = check_scheme(scheme.model, scheme.data, dict(enumerate(scheme.compress)), net)
         problems += [Problem(f"{scheme.name}: {problem.path}", problem.message) for problem in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -292,15 +293,17 @@ def test_check_says_which_function_is_not_there(folder: Path, capsys: pytest.Cap
     assert line.startswith("scheme.json: objective.loss: ") and "has no 'l2'; did you mean 'l1'?" in line
 
 
-def test_a_study_with_a_function_that_is_not_there_is_not_queued(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("queue", [["--queue"], []])
+def test_a_study_with_a_function_that_is_not_there_is_not_begun(
+    folder: Path, capsys: pytest.CaptureFixture[str], queue: list[str]
 ) -> None:
     study = {"version": 1, "study": "s", "base": scheme(model={"factory": "lenet300"})}
-    study["variants"] = [{"name": "a", "set": {"objective": {"loss": "mine.py:l2", "metric": "mse"}}}]
+    wrong = {"name": "b", "set": {"objective": {"loss": "mine.py:l2", "metric": "mse"}}}
+    study["variants"] = [{"name": "a", "set": {"seed": 1}}, wrong]
     (folder / "study.json").write_text(json.dumps(study))
-    assert lctui("--run", "study.json", "--queue", "--home", "home") == 2
+    assert lctui("--run", "study.json", *queue, "--home", "home") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("study.json: objective.loss: ") and "has no 'l2'" in line
+    assert re.match(r"study\.json: .*/b: objective\.loss: .* has no 'l2'", line)
     assert not list((folder / "home").glob("runs/*"))
 
 

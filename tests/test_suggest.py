@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from lctui.errors import BadInput
 from lctui.learning.objective import Objective, is_wrong
@@ -148,6 +149,23 @@ def test_a_metric_that_is_not_finite_keeps_no_error(cli: Cli) -> None:
     trials = [trial.record() for unit in measured.units for ladder in unit.ladders for trial in ladder]
     assert None in [trial["error_pct"] for trial in trials]
     assert measured.for_error(0.2).direct["error_pct"] <= 0.2
+    with pytest.raises(BadInput, match="--ratio: 300 gives no finite error"):
+        measured.for_ratio(300)  # most are wrong then
+
+
+def test_a_loss_that_writes_into_its_outputs_spoils_no_error(session: Session, cli: Cli) -> None:
+    def cleared(outputs: Tensor, labels: Tensor) -> Tensor:
+        loss = cross_entropy(outputs, labels)
+        outputs.zero_()
+        return loss
+
+    spoiling = Session(Scheme.model_validate(SCHEME), cli.home, "cpu", "net.json")
+    spoiling.splits = replace(spoiling.splits, objective=Objective(loss=cleared))
+    found = [
+        Suggesting(each, Scheme.model_validate(SCHEME), "net.json", leave=("fc1", "fc2")).units[0]
+        for each in (session, spoiling)
+    ]
+    assert found[0].untouched.error_pct == found[1].untouched.error_pct
 
 
 def test_harm_never_falls_along_a_ladder(measured: Suggesting) -> None:
@@ -202,7 +220,7 @@ def test_out_of_reach_is_said_with_what_is_not(measured: Suggesting) -> None:
         measured.for_ratio(10000)
     reachable = float(str(caught.value).partition("at most ")[2].partition(",")[0])
     biases = 300 + 100 + 10
-    assert 0.95 < reachable / (266_610 / biases) < 1  # next to nothing but biases is left
+    assert 0.9 < reachable / (266_610 / biases) < 1  # little but biases is left
     measured.for_ratio(reachable)
     with pytest.raises(BadInput, match=r"--error: 0\.00 % cannot be kept by direct compression; the reference has"):
         measured.for_error(0.0)

@@ -24,6 +24,8 @@ PIXELS, PATCH, KERNEL = 28, 6, 5
 IMAGE = (1, PIXELS, PIXELS)
 FILTERS1, FILTERS2 = 20, 50
 POOLED1, POOLED2 = 12, 4
+FACTORS = ("conv1.weight", "conv1.bias", "conv2.bias", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")
+"""The parameters that meet rounded numbers; of conv2's kernels, their spectra do."""
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
@@ -74,7 +76,7 @@ class LeNet5Gradient:
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """The losses [M] on inputs [b, 1, 28, 28] with labels [b]; the gradients are replaced."""
         gradients, nets, batch = self.gradients, self.nets, len(labels)
-        self.factors = {name: self.products.rounded(name, weight) for name, weight in self.weights.items()}
+        self.factors = {name: self.products.rounded(name, self.weights[name]) for name in FACTORS}
         passed = self._forward(inputs)
         losses, slope = _cross_entropy(passed.scores.float(), labels)
         slope = self._linear_backward("fc2", passed.hidden, self.products.rounded("scores slope", slope))

@@ -57,8 +57,8 @@ def _ladder(how: Any, task: ResolvedTask) -> Ladder:
     """One kind in several strengths, from strong to gentle; what has none, as it is."""
     match how:
         case Prune() | PruneStructured() | LowRank():
-            n = most(how, task)
-            return [with_strength(how, number) for number in sorted({1, *(max(1, round(s * n)) for s in SHARES)})]
+            low, n = _least(how, task), most(how, task)
+            return [with_strength(how, number) for number in sorted({low, *(max(low, round(s * n)) for s in SHARES)})]
         case PruneNM():
             return [how.model_copy(update={"n": n}) for n in range(1, how.m)]
         case QuantizeAdaptive():
@@ -86,6 +86,11 @@ def strength(how: Any) -> int | None:
         case LowRank(rank=rank) if rank != "auto":
             return int(rank)
     return None
+
+
+def _least(how: Any, task: ResolvedTask) -> int:
+    """The smallest strength that leaves the rest of a compression as it is: survivors fill their codebook."""
+    return min(how.k, task.parameters) if isinstance(how, Prune) and how.k is not None else 1
 
 
 def most(how: Any, task: ResolvedTask) -> int:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from lctui.scheme import Compression, Scheme
 from lctui.scheme.check import ResolvedTask, resolve, resolved_tasks
+from lctui.scheme.compressions import Prune
 from lctui.scheme.models import Mu
 from lctui.scheme.net import Layer, NetInfo, lenet5
 from lctui.scheme.predict import predict_task
@@ -94,5 +95,13 @@ def test_a_strength_is_one_number() -> None:
                 more = with_strength(how, here + 1)
                 assert strength(more) == here + 1 <= most(more, task)
     summed = tuple(ladders(task)[0][:1] + ladders(task)[1][:1])  # a codebook and survivors
-    assert (strength(summed), strength(with_strength(summed, 7)), most(summed, task)) == (1, 7, 25_000)
-    assert with_strength(summed, 7)[0] == summed[0]
+    assert (strength(summed), strength(with_strength(summed, 70)), most(summed, task)) == (8, 70, 25_000)
+    assert with_strength(summed, 70)[0] == summed[0]
+
+
+@pytest.mark.parametrize(("layer", "asked", "k"), [("conv2", 16, 16), ("conv2", None, 8), ("few", None, 6)])
+def test_survivors_fill_their_codebook_on_every_rung(layer: str, asked: int | None, k: int) -> None:
+    how: Any = Prune(fraction=0.5, k=asked) if asked else None
+    task = ResolvedTask(0, (next(each for each in LAYERS if each.name == layer),), how)
+    ladder = next(found for found in ladders(task) if found[0].type == "prune")
+    assert {each.k for each in ladder} == {k} and ladder[0].kappa == k
