@@ -61,15 +61,14 @@ class Spectrum:
         inverse_x = forward_x.permute(2, 3, 0, 1) / n  # unitary but for n
         share = torch.tensor([1.0 if v == 0 or 2 * v == n else 2.0 for v in range(half)])  # its conjugate is left out
         inverse_y = (share.view(half, 1, 1) * forward_y).permute(2, 0, 1) / n  # [y, v, part]
-        from_kernel = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :k], forward_x[..., :k])
-        to_kernel = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:k], inverse_x[:, :k])
+        from_kernel, to_kernel = _both_axes(forward_y, forward_x, inverse_x, inverse_y, k)
         matrices = (
             forward_y.reshape(2 * half, n),
             forward_x.reshape(2 * n, 2 * n),
             inverse_x.reshape(2 * n, 2 * n),
             inverse_y.reshape(n, 2 * half),
-            from_kernel.reshape(-1, k * k),
-            to_kernel.reshape(k * k, -1),
+            from_kernel,
+            to_kernel,
         )
         return cls(n, half, *(matrix.float().contiguous().to(device) for matrix in matrices))
 
@@ -85,6 +84,18 @@ class Spectrum:
         times = torch.where(own_v & ~own_u, 2.0, 1.0).reshape(-1)
         rows = torch.arange(2 * len(kept)).view(-1, 2)[kept].reshape(-1)
         return rows.to(device), times[kept].repeat_interleave(2).to(device)
+
+
+def _both_axes(
+    forward_y: Tensor, forward_x: Tensor, inverse_x: Tensor, inverse_y: Tensor, m: int
+) -> tuple[Tensor, Tensor]:
+    """From m × m positions to all frequencies, [2F, m²], and back, [m², 2F]: the transforms of the axes in one.
+
+    They are [half, 2, n], [n, 2, 2, n], [2, n, n, 2] and [n, half, 2].
+    """
+    forward = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :m], forward_x[..., :m])
+    inverse = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:m], inverse_x[:, :m])
+    return forward.reshape(-1, m * m), inverse.reshape(m * m, -1)
 
 
 class _Transforms(Protocol):
@@ -134,11 +145,10 @@ class _AtOnce:
         n, half = spectrum.n, spectrum.half
         forward_y, forward_x = spectrum.forward_y.view(half, 2, n), spectrum.forward_x.view(n, 2, 2, n)
         inverse_x, inverse_y = spectrum.inverse_x.view(2, n, n, 2), spectrum.inverse_y.view(n, half, 2)
-        forward = torch.einsum("vpy,uqpx->vuqyx", forward_y[..., :m], forward_x[..., :m])
-        inverse = torch.einsum("yvp,pxuq->yxvuq", inverse_y[:m], inverse_x[:, :m]) / self.scale(n)
+        forward, inverse = _both_axes(forward_y, forward_x, inverse_x, inverse_y, m)
         rows, times = spectrum.needed()
-        self.forward = forward.reshape(-1, m * m)[rows].to(products.dtype)
-        self.inverse = (inverse.reshape(m * m, -1)[:, rows] * times).to(products.dtype)
+        self.forward = forward[rows].to(products.dtype)
+        self.inverse = (inverse[:, rows] / self.scale(n) * times).to(products.dtype)
 
     @staticmethod
     def scale(n: int) -> float:
